@@ -1,0 +1,1 @@
+//! The Redis result backend of windlass.

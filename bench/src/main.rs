@@ -1,0 +1,2 @@
+//! The benchmark program of windlass.
+fn main() {}

@@ -1,0 +1,41 @@
+/// What a broker can do, as data. What it cannot, its methods answer with `Unsupported`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Capabilities {
+    /// The name of the store, for texts.
+    pub name: &'static str,
+    /// Messages can be delayed.
+    pub delay: bool,
+    /// Claims have leases of their own that can be extended; without it, a claim lasts as long as
+    /// the connection.
+    pub lease: bool,
+    /// Old tokens are refused by the server.
+    pub fencing: bool,
+    /// A message that waits can be removed.
+    pub cancel: bool,
+    /// A message can be found by its id.
+    pub locate: bool,
+    /// Dead letters can be listed and replayed.
+    pub dead_letters: bool,
+    /// A second message with the id of one that is waiting, claimed or remembered is refused.
+    pub idempotent: bool,
+    /// Largest payload in bytes.
+    pub max_payload: usize,
+}
+
+impl Capabilities {
+    /// Everything that windlass knows of; adapters switch off what they cannot.
+    pub const fn all(name: &'static str) -> Self {
+        Self {
+            name,
+            delay: true,
+            lease: true,
+            fencing: true,
+            cancel: true,
+            locate: true,
+            dead_letters: true,
+            idempotent: true,
+            max_payload: crate::limits::PAYLOAD_BYTES_HARD,
+        }
+    }
+}

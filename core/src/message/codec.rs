@@ -1,0 +1,87 @@
+//! Arguments and results to bytes and back: JSON, the arguments as an array.
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::{Error, ErrorKind, Result};
+
+/// The arguments of a task: a tuple of 0 to 8 values that serde can write and read.
+///
+/// They travel as a JSON array, so that any language can write them.
+pub trait Arguments: Send + 'static {
+    /// How many values there are.
+    const COUNT: usize;
+
+    /// The values as bytes.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Codec`] if a value cannot be written.
+    fn encode(&self) -> Result<Bytes>;
+
+    /// The values from bytes.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Codec`] that says what was expected and where.
+    fn decode(payload: &[u8]) -> Result<Self>
+    where
+        Self: Sized;
+}
+
+impl Arguments for () {
+    const COUNT: usize = 0;
+
+    fn encode(&self) -> Result<Bytes> {
+        Ok(Bytes::from_static(b"[]"))
+    }
+
+    fn decode(payload: &[u8]) -> Result<Self> {
+        let [] = decode::<[(); 0]>("arguments", payload)?;
+        Ok(())
+    }
+}
+
+macro_rules! arguments {
+    ($count:literal: $($name:ident)+) => {
+        impl<$($name: Serialize + DeserializeOwned + Send + 'static),+> Arguments for ($($name,)+) {
+            const COUNT: usize = $count;
+
+            fn encode(&self) -> Result<Bytes> {
+                encode("arguments", self)
+            }
+
+            fn decode(payload: &[u8]) -> Result<Self> {
+                decode("arguments", payload)
+            }
+        }
+    };
+}
+
+arguments!(1: A);
+arguments!(2: A B);
+arguments!(3: A B C);
+arguments!(4: A B C D);
+arguments!(5: A B C D E);
+arguments!(6: A B C D E F);
+arguments!(7: A B C D E F G);
+arguments!(8: A B C D E F G H);
+
+/// Writes `value`; `what` names it in the error.
+///
+/// # Errors
+/// [`ErrorKind::Codec`] if the value cannot be written.
+pub fn encode<T: Serialize + ?Sized>(what: &'static str, value: &T) -> Result<Bytes> {
+    serde_json::to_vec(value).map(Bytes::from).map_err(|error| codec_error(what, "cannot be encoded", error))
+}
+
+/// Reads a value; `what` names it in the error.
+///
+/// # Errors
+/// [`ErrorKind::Codec`] that says what was expected and where.
+pub fn decode<T: DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Result<T> {
+    serde_json::from_slice(bytes).map_err(|error| codec_error(what, "cannot be decoded", error))
+}
+
+fn codec_error(what: &'static str, problem: &str, error: serde_json::Error) -> Error {
+    Error::new(ErrorKind::Codec, what, format!("{problem}: {error}")).with_source(error)
+}

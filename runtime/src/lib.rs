@@ -1,0 +1,1 @@
+//! The verbs of windlass: client, task handle and worker.

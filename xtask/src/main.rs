@@ -1,0 +1,2 @@
+//! The commands of the windlass repository.
+fn main() {}
