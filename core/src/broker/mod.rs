@@ -25,8 +25,6 @@ pub struct FetchRequest {
     pub max: usize,
     /// The claim is ours for this long unless it is extended.
     pub lease: Duration,
-    /// Wait at most this long for the first message. A broker may return earlier with nothing.
-    pub wait: Duration,
 }
 
 /// A store that messages wait in until a worker has finished them.
@@ -64,8 +62,18 @@ pub trait Broker: Debug + Send + Sync + 'static {
     /// store refused the whole call.
     async fn publish(&self, messages: &[Message]) -> Result<Vec<PublishOutcome>>;
 
+    /// Waits until [`Broker::fetch`] may find something in `queue`, at most `wait`.
+    ///
+    /// Only a hint: it may return early for nothing, and what it missed is found by the next
+    /// fetch. Claims nothing, so its future may be dropped at any time (a worker that shuts down
+    /// does). Several workers that wait are not all woken by one message.
+    ///
+    /// # Errors
+    /// `Unavailable` if the store cannot be reached; the caller fetches again after a pause.
+    async fn ready(&self, queue: &QueueName, wait: Duration) -> Result<()>;
+
     /// Claims due messages, oldest first; first makes due what was delayed, and takes back what
-    /// lost workers held. Waits up to `request.wait` if there is none.
+    /// lost workers held. Returns at once, with nothing if there is nothing.
     ///
     /// # Errors
     /// `Unavailable` if the store cannot be reached; the caller asks again.

@@ -1,0 +1,194 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream;
+use windlass_core::limits::{PAYLOAD_BYTES, batches};
+use windlass_core::task::CallParts;
+use windlass_core::{
+    Backend, Broker, Call, Clock, Message, Options, PublishOutcome, Result, Schedule, TaskId, Timestamp,
+};
+
+use crate::clock::{SystemClock, new_id};
+use crate::handle::TaskHandle;
+use crate::publisher::{self, Publisher};
+
+/// Batches of one `enqueue_many` that are under way at the same time.
+const BATCHES_UNDER_WAY: usize = 2;
+
+/// What a client does wherever neither call nor task says otherwise.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ClientSettings {
+    /// Options of the configuration level.
+    pub defaults: Options,
+    /// Largest payload in bytes.
+    pub payload_limit: usize,
+    /// How long an id that the caller chose is remembered after the task is finished.
+    pub remember: Duration,
+}
+
+impl Default for ClientSettings {
+    fn default() -> Self {
+        Self { defaults: Options::default(), payload_limit: PAYLOAD_BYTES, remember: Duration::from_secs(3600) }
+    }
+}
+
+/// Sends tasks. Cheap to clone; every clone shares one publisher.
+#[derive(Debug, Clone)]
+pub struct Client(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    broker: Arc<dyn Broker>,
+    backend: Option<Arc<dyn Backend>>,
+    clock: Arc<dyn Clock>,
+    settings: ClientSettings,
+    publisher: Publisher,
+}
+
+impl Client {
+    /// A client over a broker and, where results are wanted, a backend.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn new(broker: Arc<dyn Broker>, backend: Option<Arc<dyn Backend>>, settings: ClientSettings) -> Self {
+        Self::with_clock(broker, backend, settings, Arc::new(SystemClock))
+    }
+
+    /// As [`Client::new`], with a clock of the caller's, for tests.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn with_clock(
+        broker: Arc<dyn Broker>,
+        backend: Option<Arc<dyn Backend>>,
+        settings: ClientSettings,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let publisher = Publisher::start(Arc::clone(&broker));
+        Self(Arc::new(Inner { broker, backend, clock, settings, publisher }))
+    }
+
+    /// Enqueues a task and gives a handle to it.
+    ///
+    /// Concurrent calls share a round trip. A call with an id that is already there enqueues
+    /// nothing and gives a handle to the task that is; see [`TaskHandle::is_new`].
+    ///
+    /// # Errors
+    /// * `Invalid`, `Codec`: the call is wrong; nothing was sent.
+    /// * `Rejected`: the broker refused it; it will never run.
+    /// * `Unavailable`: the broker cannot be reached; it was not enqueued.
+    /// * `Unknown`: it may have been enqueued. Enqueue it again with the id that the error names
+    ///   ([`Call::id`]): it is enqueued once.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the task may have been enqueued.
+    pub async fn enqueue<O>(&self, call: Call<O>) -> Result<TaskHandle<O>> {
+        let message = self.message(call.into_parts()?)?;
+        let (id, queue) = (message.id.clone(), message.queue.clone());
+        let outcome = self.0.publisher.publish(message).await?;
+        self.handle(id, queue, outcome)
+    }
+
+    /// Enqueues many tasks in few round trips; the answers are in the order of `calls`.
+    ///
+    /// One bad call does not stop the others. Errors and cancel safety are those of
+    /// [`Client::enqueue`], for each call.
+    pub async fn enqueue_many<O>(&self, calls: impl IntoIterator<Item = Call<O>>) -> Vec<Result<TaskHandle<O>>> {
+        let checked: Vec<Result<Message>> =
+            calls.into_iter().map(|call| call.into_parts().and_then(|parts| self.message(parts))).collect();
+        let mut places = Vec::with_capacity(checked.len());
+        let mut messages = Vec::with_capacity(checked.len());
+        for message in checked {
+            places.push(message.map(|message| {
+                let place = (message.id.clone(), message.queue.clone());
+                messages.push(message);
+                place
+            }));
+        }
+        let broker = &*self.0.broker;
+        let mut outcomes = stream::iter(batches(&messages, |message| message.payload.len()))
+            .map(|batch| publisher::publish(broker, batch))
+            .buffered(BATCHES_UNDER_WAY)
+            .flat_map(stream::iter);
+        let mut handles = Vec::with_capacity(places.len());
+        for place in places {
+            handles.push(match place {
+                Ok((id, queue)) => match outcomes.next().await {
+                    Some(outcome) => outcome.and_then(|outcome| self.handle(id, queue, outcome)),
+                    None => unreachable!("one outcome a message"),
+                },
+                Err(error) => Err(error),
+            });
+        }
+        handles
+    }
+
+    /// A handle to a task that was enqueued elsewhere; `O` is what its result is read as.
+    pub fn handle_of<O>(&self, id: TaskId, queue: windlass_core::QueueName) -> TaskHandle<O> {
+        TaskHandle::new(id, queue, false, Arc::clone(&self.0.broker), self.0.backend.clone(), Arc::clone(&self.0.clock))
+    }
+
+    /// The broker.
+    pub fn broker(&self) -> &Arc<dyn Broker> {
+        &self.0.broker
+    }
+
+    /// The backend, if there is one.
+    pub fn backend(&self) -> Option<&Arc<dyn Backend>> {
+        self.0.backend.as_ref()
+    }
+
+    /// The clock.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.0.clock
+    }
+
+    fn handle<O>(&self, id: TaskId, queue: windlass_core::QueueName, outcome: PublishOutcome) -> Result<TaskHandle<O>> {
+        let is_new = match outcome {
+            PublishOutcome::Accepted => true,
+            PublishOutcome::Duplicate => false,
+            PublishOutcome::Rejected(error) => return Err(error.with_task(id)),
+        };
+        tracing::debug!(target: "windlass::client", task_id = %id, queue = %queue, is_new, "enqueued");
+        let Inner { broker, backend, clock, .. } = &*self.0;
+        Ok(TaskHandle::new(id, queue, is_new, Arc::clone(broker), backend.clone(), Arc::clone(clock)))
+    }
+
+    /// Applies the precedence of the options and checks everything that can be checked here.
+    fn message(&self, parts: CallParts) -> Result<Message> {
+        let settings = &self.0.settings;
+        let now = self.0.clock.now();
+        let routing = |pick: fn(&Options) -> bool| {
+            [&parts.options, &parts.task_options, &settings.defaults].into_iter().find(|options| pick(options))
+        };
+        let queue = routing(|options| options.queue.is_some()).and_then(|options| options.queue.clone());
+        let expires = routing(|options| options.expires.is_some()).and_then(|options| options.expires);
+        let schedule = routing(|options| options.run_at.is_some() || options.delay.is_some());
+        let schedule = schedule.map_or(Schedule::Now, |options| schedule_of(options, now));
+        let remember = parts.id.as_ref().map(|_| settings.remember);
+        let options = Options { queue: None, delay: None, run_at: None, expires, ..parts.options };
+        let message = Message {
+            id: parts.id.unwrap_or_else(|| new_id(now)),
+            queue: queue.unwrap_or_default(),
+            task: parts.task,
+            schedule,
+            enqueued_at: now,
+            options,
+            remember,
+            unknown: Vec::new(),
+            payload: parts.payload,
+        };
+        message.check(settings.payload_limit.min(self.0.broker.capabilities().max_payload))?;
+        Ok(message)
+    }
+}
+
+fn schedule_of(options: &Options, now: Timestamp) -> Schedule {
+    match (options.run_at, options.delay) {
+        (Some(at), _) if at > now => Schedule::At(at),
+        (None, Some(delay)) if !delay.is_zero() => Schedule::After(delay),
+        _ => Schedule::Now,
+    }
+}

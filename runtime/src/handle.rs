@@ -1,0 +1,288 @@
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use tokio::time::Instant;
+use windlass_core::message::codec;
+use windlass_core::{
+    Backend, Broker, CancelOutcome, Clock, Error, ErrorKind, Failure, Location, QueueName, Record, Result, Retention,
+    State, TaskId, Timestamp, Token,
+};
+
+/// The first look whether a task still exists comes early, for ids whose result has ended.
+const FIRST_LOOK: Duration = Duration::from_secs(2);
+/// Further looks.
+const LOOK: Duration = Duration::from_secs(30);
+
+/// Why there is no result.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ResultError {
+    /// The task failed, and no retry is left.
+    #[error("task {id} failed: {failure}")]
+    Failed {
+        /// The task.
+        id: TaskId,
+        /// Why.
+        failure: Failure,
+    },
+    /// The task was cancelled.
+    #[error("task {id} was cancelled{}", reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default())]
+    Cancelled {
+        /// The task.
+        id: TaskId,
+        /// Why, if it was said.
+        reason: Option<String>,
+    },
+    /// The task was not started in time.
+    #[error("task {id} expired before a worker started it")]
+    Expired {
+        /// The task.
+        id: TaskId,
+    },
+    /// The task has not ended within the time that the caller allowed.
+    #[error("task {id} has not ended within {waited:?}")]
+    Timeout {
+        /// The task.
+        id: TaskId,
+        /// How long it was waited for.
+        waited: Duration,
+    },
+    /// The task succeeded and its result is not kept (any more).
+    #[error("task {id} succeeded, but its result is not kept (setting: result_ttl)")]
+    NotKept {
+        /// The task.
+        id: TaskId,
+    },
+    /// Neither broker nor backend know the task: it never was, or its retention is over.
+    #[error("task {id} is unknown: it never was, or its retention is over (setting: status_ttl)")]
+    Unknown {
+        /// The task.
+        id: TaskId,
+    },
+    /// There is no backend to ask.
+    #[error("there is no result backend: set backend.url")]
+    NoBackend,
+    /// The result is not what it was expected to be, or the store failed.
+    #[error(transparent)]
+    Other(#[from] Error),
+}
+
+/// Where a task is, as far as broker and backend know.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Status {
+    /// The state.
+    pub state: State,
+    /// The number of the last known run; 0 if none is known.
+    pub attempt: u32,
+    /// The last failure, if there was one.
+    pub failure: Option<Failure>,
+    /// When it becomes due, if it waits for its time.
+    pub due: Option<Timestamp>,
+}
+
+/// A handle to one task; `O` is the type of its result. Cheap to clone.
+pub struct TaskHandle<O> {
+    id: TaskId,
+    queue: QueueName,
+    is_new: bool,
+    broker: Arc<dyn Broker>,
+    backend: Option<Arc<dyn Backend>>,
+    clock: Arc<dyn Clock>,
+    output: PhantomData<fn() -> O>,
+}
+
+impl<O> TaskHandle<O> {
+    pub(crate) fn new(
+        id: TaskId,
+        queue: QueueName,
+        is_new: bool,
+        broker: Arc<dyn Broker>,
+        backend: Option<Arc<dyn Backend>>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { id, queue, is_new, broker, backend, clock, output: PhantomData }
+    }
+
+    /// The id of the task.
+    pub fn id(&self) -> &TaskId {
+        &self.id
+    }
+
+    /// The queue of the task.
+    pub fn queue(&self) -> &QueueName {
+        &self.queue
+    }
+
+    /// Whether `enqueue` made a new task; `false` if one of this id was already there.
+    pub fn is_new(&self) -> bool {
+        self.is_new
+    }
+
+    /// Where the task is; `None` if neither broker nor backend know it (any more).
+    ///
+    /// # Errors
+    /// `Unavailable` if a store cannot be reached.
+    pub async fn status(&self) -> Result<Option<Status>> {
+        // The broker is asked first: what leaves it has been saved before.
+        let location = match self.broker.capabilities().locate {
+            true => self.broker.locate(&self.queue, &self.id).await?,
+            false => None,
+        };
+        let record = self.load().await?;
+        Ok(status(location, record))
+    }
+
+    /// Cancels the task if no worker has it yet. The answer says which it was.
+    ///
+    /// # Errors
+    /// `Unavailable` or `Unknown` if a store cannot be reached; `Unsupported` if the broker cannot.
+    pub async fn cancel(&self) -> Result<CancelOutcome> {
+        let outcome = self.broker.cancel(&self.queue, &self.id).await?;
+        if outcome == CancelOutcome::Cancelled
+            && let Some(backend) = &self.backend
+        {
+            let stored = self.load().await?;
+            backend.save(&[self.cancelled(stored)]).await?;
+        }
+        tracing::info!(target: "windlass::client", task_id = %self.id, queue = %self.queue, ?outcome, "cancel");
+        Ok(outcome)
+    }
+
+    fn cancelled(&self, stored: Option<Record>) -> Record {
+        let ttl = Retention::For(Duration::from_secs(86_400));
+        Record {
+            id: self.id.clone(),
+            token: stored.as_ref().map_or(Token::default(), |record| record.token),
+            state: State::Cancelled,
+            attempt: stored.as_ref().map_or(0, |record| record.attempt),
+            at: self.clock.now(),
+            result: None,
+            failure: stored.and_then(|record| record.failure),
+            status_ttl: ttl,
+            result_ttl: ttl,
+        }
+    }
+
+    async fn load(&self) -> Result<Option<Record>> {
+        match &self.backend {
+            Some(backend) => Ok(backend.load(std::slice::from_ref(&self.id)).await?.pop().flatten()),
+            None => Ok(None),
+        }
+    }
+}
+
+impl<O: DeserializeOwned> TaskHandle<O> {
+    /// Waits until the task has ended and gives its result. Pushed by the backend, not polled.
+    ///
+    /// # Errors
+    /// See [`ResultError`].
+    ///
+    /// # Cancel safety
+    /// May be dropped and called again at any time.
+    pub async fn result(&self) -> Result<O, ResultError> {
+        self.wait(None).await
+    }
+
+    /// As [`TaskHandle::result`], but gives up after `limit`. The task itself goes on.
+    ///
+    /// # Errors
+    /// See [`ResultError`].
+    ///
+    /// # Cancel safety
+    /// May be dropped and called again at any time.
+    pub async fn result_within(&self, limit: Duration) -> Result<O, ResultError> {
+        self.wait(Some(limit)).await
+    }
+
+    async fn wait(&self, limit: Option<Duration>) -> Result<O, ResultError> {
+        let backend = self.backend.as_ref().ok_or(ResultError::NoBackend)?;
+        let start = Instant::now();
+        let mut look = FIRST_LOOK;
+        loop {
+            let left = limit.map(|limit| limit.saturating_sub(start.elapsed()));
+            let wait = left.map_or(look, |left| left.min(look));
+            if let Some(record) = backend.wait(&self.id, wait).await? {
+                return self.decode(record);
+            }
+            if let Some(limit) = limit
+                && start.elapsed() >= limit
+            {
+                return Err(ResultError::Timeout { id: self.id.clone(), waited: limit });
+            }
+            look = LOOK;
+            self.check_exists().await?;
+        }
+    }
+
+    async fn check_exists(&self) -> Result<(), ResultError> {
+        if !self.broker.capabilities().locate {
+            return Ok(());
+        }
+        match self.status().await {
+            Ok(None) => Err(ResultError::Unknown { id: self.id.clone() }),
+            Ok(Some(_)) => Ok(()),
+            Err(error) if error.kind() == ErrorKind::Closed => Err(error.into()),
+            // An outage is waited for.
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn decode(&self, record: Record) -> Result<O, ResultError> {
+        let id = self.id.clone();
+        match (record.state, record.result) {
+            (State::Succeeded, Some(result)) => {
+                Ok(codec::decode("result", &result).map_err(|error| error.with_task(id))?)
+            }
+            (State::Succeeded, None) => Err(ResultError::NotKept { id }),
+            (State::Cancelled, _) => {
+                Err(ResultError::Cancelled { id, reason: record.failure.map(|failure| failure.message) })
+            }
+            (State::Expired, _) => Err(ResultError::Expired { id }),
+            (state, _) => match record.failure {
+                Some(failure) => Err(ResultError::Failed { id, failure }),
+                None => Err(Error::new(ErrorKind::Internal, "result", format!("the record is {state}"))
+                    .with_task(id)
+                    .into()),
+            },
+        }
+    }
+}
+
+fn status(location: Option<Location>, record: Option<Record>) -> Option<Status> {
+    let (attempt, failure) = record.as_ref().map_or((0, None), |record| (record.attempt, record.failure.clone()));
+    let (state, due) = match (&record, location) {
+        (Some(record), _) if record.state.is_final() => (record.state, None),
+        (_, Some(Location::Running)) => (State::Running, None),
+        (_, Some(Location::Scheduled { due, retrying: true })) => (State::Retrying, Some(due)),
+        (_, Some(Location::Scheduled { due, retrying: false })) => (State::Scheduled, Some(due)),
+        (_, Some(Location::Queued)) => (State::Queued, None),
+        (_, Some(Location::Dead)) => (State::Failed, None),
+        (Some(record), None) => (record.state, None),
+        (None, None) => return None,
+    };
+    Some(Status { state, attempt, failure, due })
+}
+
+impl<O> Clone for TaskHandle<O> {
+    fn clone(&self) -> Self {
+        Self {
+            id: self.id.clone(),
+            queue: self.queue.clone(),
+            is_new: self.is_new,
+            broker: Arc::clone(&self.broker),
+            backend: self.backend.clone(),
+            clock: Arc::clone(&self.clock),
+            output: PhantomData,
+        }
+    }
+}
+
+impl<O> fmt::Debug for TaskHandle<O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TaskHandle").field("id", &self.id).field("queue", &self.queue).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,264 @@
+//! What every part of a worker shares, and the way of one delivery through it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use windlass_core::message::wire::Malformed;
+use windlass_core::task::{ContextParts, Erased};
+use windlass_core::{
+    Backend, Broker, Clock, Context, Delivery, Event, ExecutionPolicy, Failure, FailureKind, Message, Options,
+    Progress, Receipt, Record, SaveOutcome, Shared, Snapshot, State, TaskName, transition,
+};
+
+use super::completion::{Completion, Conclusion, Ending};
+use super::lane::Slot;
+use super::lease::Leases;
+use super::middleware::Middleware;
+use super::run::{Ended, Run};
+use super::signal::{Kill, TaskSignal};
+use super::stats::Stats;
+use crate::pause::Pause;
+
+#[derive(Debug)]
+pub(super) struct Engine {
+    pub(super) broker: Arc<dyn Broker>,
+    pub(super) backend: Option<Arc<dyn Backend>>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) routes: HashMap<TaskName, Route>,
+    /// The policy of what no route is known for.
+    pub(super) policy: ExecutionPolicy,
+    pub(super) shared: Arc<Shared>,
+    pub(super) layers: Vec<Arc<dyn Middleware>>,
+    pub(super) payload_limit: usize,
+    pub(super) leases: Arc<Leases>,
+    pub(super) stats: Stats,
+    pub(super) executions: TaskTracker,
+    /// No more fetching.
+    pub(super) stop: CancellationToken,
+    /// No more waiting for stores.
+    pub(super) abandon: CancellationToken,
+}
+
+/// The handler of one task and its policy: built-in < configuration < task.
+#[derive(Debug)]
+pub(super) struct Route {
+    pub(super) handler: Erased,
+    pub(super) policy: ExecutionPolicy,
+}
+
+/// A delivery whose message could be read, with all that decides about it.
+struct Claimed<'a> {
+    receipt: &'a Receipt,
+    message: &'a Message,
+    policy: ExecutionPolicy,
+    progress: Progress,
+}
+
+impl Engine {
+    /// Takes one delivery from claim to conclusion. Never fails: whatever happens is an event.
+    pub(super) async fn process(&self, delivery: Delivery, signal: Arc<TaskSignal>, slot: &Arc<Slot>) -> Completion {
+        let Delivery { receipt, progress, content } = delivery;
+        let message = match content {
+            Ok(message) => message,
+            Err(undecodable) => {
+                let event = match undecodable.malformed {
+                    Malformed::Newer { .. } => Event::Unhandled,
+                    _ => Event::Undecodable,
+                };
+                let failure = Failure::new(FailureKind::Undecodable, undecodable.malformed.to_string(), 0);
+                return self.unread(receipt, progress, event, failure);
+            }
+        };
+        let Some(route) = self.routes.get(&message.task) else {
+            let known: Vec<&str> = self.routes.keys().map(TaskName::as_str).collect();
+            let text = format!("no handler for the task {:?}; this worker knows {known:?}", message.task);
+            let failure = Failure::new(FailureKind::Unhandled, text, 0);
+            return self.unread(receipt, progress, Event::Unhandled, failure);
+        };
+        let policy = match message.options == Options::default() {
+            true => route.policy.clone(),
+            false => route.policy.with(&message.options, message.enqueued_at),
+        };
+        let claimed = Claimed { receipt: &receipt, message: &message, policy, progress };
+        let ending = self.decide(&claimed, &route.handler, signal, slot).await;
+        Completion { task: Some(message.task), receipt, ending }
+    }
+
+    /// The completion of a delivery that is not run because the worker stops.
+    pub(super) fn give_back(&self, delivery: &Delivery) -> Completion {
+        let ending = self.conclude(State::Running, delivery.progress, Event::Released, &self.policy, 0, None);
+        let task = delivery.content.as_ref().ok().map(|message| message.task.clone());
+        Completion { receipt: delivery.receipt.clone(), task, ending }
+    }
+
+    fn unread(&self, receipt: Receipt, progress: Progress, event: Event, failure: Failure) -> Completion {
+        let ending = self.conclude(State::Queued, progress, event, &self.policy, 0, Some(failure));
+        Completion { receipt, task: None, ending }
+    }
+
+    async fn decide(
+        &self,
+        claimed: &Claimed<'_>,
+        handler: &Erased,
+        signal: Arc<TaskSignal>,
+        slot: &Arc<Slot>,
+    ) -> Ending {
+        let Claimed { message, policy, progress, .. } = claimed;
+        let now = self.clock.now();
+        if policy.expires_at.is_some_and(|at| at <= now) {
+            return claimed.with_remember(self.conclude(State::Queued, *progress, Event::Expired, policy, 0, None));
+        }
+        if progress.losses >= policy.max_losses {
+            let text = format!("{} workers were lost while they ran it", progress.losses);
+            let failure = Failure::new(FailureKind::Lost, text, progress.attempt());
+            let attempt = progress.attempt();
+            return self.conclude(State::Queued, *progress, Event::Claimed, policy, attempt, Some(failure));
+        }
+        if progress.losses > 0
+            && let Some(ending) = self.announce(claimed).await
+        {
+            return ending;
+        }
+        let limits = windlass_core::policy::limits(policy, now);
+        let context = Context::new(ContextParts {
+            id: message.id.clone(),
+            task: message.task.clone(),
+            queue: message.queue.clone(),
+            attempt: progress.attempt(),
+            max_attempts: policy.max_retries.saturating_add(1),
+            deadline: limits.hard.map(|hard| now.plus(hard)),
+            headers: message.options.headers.clone(),
+            shared: Arc::clone(&self.shared),
+            signal: Arc::clone(&signal) as _,
+        });
+        let run = Run { context, limits, signal, layers: &self.layers, payload_limit: self.payload_limit };
+        let ended = run.execute(handler, &message.payload, slot).await;
+        self.end(claimed, ended)
+    }
+
+    fn end(&self, claimed: &Claimed<'_>, ended: Ended) -> Ending {
+        let Claimed { policy, progress, .. } = claimed;
+        let attempt = progress.attempt();
+        let (event, result, failure) = match ended {
+            Ended::Killed(Kill::LeaseLost) => return Ending::Lost,
+            Ended::Killed(Kill::Shutdown) => (Event::Released, None, None),
+            Ended::Succeeded(result) => (Event::Succeeded, Some(result), None),
+            Ended::Otherwise(event, failure) => (event, None, failure),
+        };
+        let mut ending = self.conclude(State::Running, *progress, event, policy, attempt, failure);
+        if let Ending::Settle(conclusion) = &mut ending {
+            conclusion.result = result;
+        }
+        claimed.with_remember(ending)
+    }
+
+    /// Tells the backend about a task that a lost worker had before, so that what that worker may
+    /// still write is refused; and learns if it had finished after all.
+    async fn announce(&self, claimed: &Claimed<'_>) -> Option<Ending> {
+        let backend = self.backend.as_ref()?;
+        let Claimed { receipt, policy, progress, .. } = claimed;
+        let record = Record {
+            id: receipt.id.clone(),
+            token: receipt.token,
+            state: State::Running,
+            attempt: progress.attempt(),
+            at: self.clock.now(),
+            result: None,
+            failure: None,
+            status_ttl: policy.status_ttl,
+            result_ttl: policy.result_ttl,
+        };
+        let mut pause = Pause::default();
+        loop {
+            match self.announced(&**backend, &record, claimed).await {
+                Ok(ending) => return ending,
+                Err(error) => {
+                    if pause.is_news() {
+                        tracing::warn!(target: "windlass::worker", task_id = %receipt.id, %error, "cannot announce; trying again");
+                    }
+                    tokio::select! {
+                        () = self.stop.cancelled() => {
+                            return Some(self.conclude(State::Running, *progress, Event::Released, policy, 0, None));
+                        }
+                        () = tokio::time::sleep(pause.next()) => {}
+                    }
+                }
+            }
+        }
+    }
+
+    async fn announced(
+        &self,
+        backend: &dyn Backend,
+        record: &Record,
+        claimed: &Claimed<'_>,
+    ) -> windlass_core::Result<Option<Ending>> {
+        if backend.save(std::slice::from_ref(record)).await?.first() != Some(&SaveOutcome::Refused) {
+            return Ok(None);
+        }
+        let stored = backend.load(std::slice::from_ref(&record.id)).await?.pop().flatten();
+        Ok(match stored {
+            Some(stored) if stored.state.is_final() => Some(self.already(claimed, stored)),
+            Some(_) => Some(Ending::Lost),
+            None => None,
+        })
+    }
+
+    /// The lost worker had finished it and only failed to tell the broker: do that for it.
+    fn already(&self, claimed: &Claimed<'_>, stored: Record) -> Ending {
+        let event = match stored.state {
+            State::Failed => Event::Failed(windlass_core::policy::FailureClass::Permanent),
+            State::Succeeded => Event::Succeeded,
+            _ => Event::Cancelled,
+        };
+        let ending =
+            self.conclude(State::Running, claimed.progress, event, &claimed.policy, stored.attempt, stored.failure);
+        match claimed.with_remember(ending) {
+            Ending::Settle(mut conclusion) => {
+                conclusion.transition.effects.save = false;
+                Ending::Settle(conclusion)
+            }
+            Ending::Lost => Ending::Lost,
+        }
+    }
+
+    fn conclude(
+        &self,
+        state: State,
+        progress: Progress,
+        event: Event,
+        policy: &ExecutionPolicy,
+        attempt: u32,
+        failure: Option<Failure>,
+    ) -> Ending {
+        let now = self.clock.now();
+        match transition(Snapshot { state, progress }, event, policy, now, fastrand::f64()) {
+            Ok(transition) => Ending::Settle(Box::new(Conclusion {
+                transition,
+                attempt,
+                at: now,
+                result: None,
+                failure,
+                status_ttl: policy.status_ttl,
+                result_ttl: policy.result_ttl,
+                remember: None,
+            })),
+            Err(illegal) => {
+                // Not reachable by the table of transitions; the lease will run out and count it.
+                tracing::error!(target: "windlass::worker", %illegal, "a defect in windlass");
+                Ending::Lost
+            }
+        }
+    }
+}
+
+impl Claimed<'_> {
+    fn with_remember(&self, mut ending: Ending) -> Ending {
+        if let Ending::Settle(conclusion) = &mut ending {
+            conclusion.remember = self.message.remember;
+        }
+        ending
+    }
+}

@@ -1,0 +1,99 @@
+//! Code of the application around every run.
+
+use std::fmt;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::FutureExt;
+use windlass_core::task::{Answer, Job};
+use windlass_core::{Context, Error, TaskError};
+
+use super::lane::Slot;
+
+/// The encoded result of a run, or how else it ended.
+pub type RunResult = Result<Bytes, RunError>;
+
+/// How a run ended that has no result.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum RunError {
+    /// The task answered so.
+    Task(TaskError),
+    /// The task panicked, with this text.
+    Panic(String),
+    /// The result cannot be encoded.
+    Unencodable(Error),
+    /// The runtime ended under it.
+    Aborted,
+}
+
+/// Code around every run of a worker: inside the timeout, outside the task.
+///
+/// ```
+/// use windlass_runtime::{Middleware, Next, RunResult};
+/// use windlass_core::Context;
+///
+/// #[derive(Debug)]
+/// struct Announce;
+///
+/// #[async_trait::async_trait]
+/// impl Middleware for Announce {
+///     async fn run(&self, context: &Context, next: Next<'_>) -> RunResult {
+///         println!("{} begins", context.task());
+///         next.run(context).await
+///     }
+/// }
+/// ```
+#[async_trait]
+pub trait Middleware: fmt::Debug + Send + Sync + 'static {
+    /// Runs the rest by `next.run(context)`, or answers in its place.
+    async fn run(&self, context: &Context, next: Next<'_>) -> RunResult;
+}
+
+/// The rest of the way to the task.
+#[derive(Debug)]
+pub struct Next<'a> {
+    pub(super) layers: &'a [Arc<dyn Middleware>],
+    pub(super) job: Job,
+    pub(super) slot: Arc<Slot>,
+}
+
+impl Next<'_> {
+    /// Goes on.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends the run of an async task. A blocking one goes on to its end, and
+    /// keeps its place among the running tasks until then.
+    pub async fn run(self, context: &Context) -> RunResult {
+        match self.layers {
+            [first, rest @ ..] => first.run(context, Next { layers: rest, ..self }).await,
+            [] => run(self.job, self.slot).await,
+        }
+    }
+}
+
+pub(super) async fn run(job: Job, slot: Arc<Slot>) -> RunResult {
+    let caught = match job {
+        Job::Async(run) => AssertUnwindSafe(run).catch_unwind().await,
+        Job::Blocking(run) => {
+            let guarded = move || {
+                let _slot = slot;
+                std::panic::catch_unwind(AssertUnwindSafe(run))
+            };
+            tokio::task::spawn_blocking(guarded).await.map_err(|_| RunError::Aborted)?
+        }
+    };
+    match caught {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(Answer::Task(error))) => Err(RunError::Task(error)),
+        Ok(Err(Answer::Unencodable(error))) => Err(RunError::Unencodable(error)),
+        Err(panic) => Err(RunError::Panic(text(&*panic))),
+    }
+}
+
+fn text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without a text".to_owned())
+}

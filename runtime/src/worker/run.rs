@@ -1,0 +1,141 @@
+//! One run of one task, under its limits.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::sleep;
+use tracing::Instrument;
+use windlass_core::policy::{FailureClass, Limits};
+use windlass_core::task::{Erased, Job, Verdict};
+use windlass_core::{Context, Event, Failure, FailureKind, Interrupt, TaskError, limits};
+
+use super::lane::Slot;
+use super::middleware::{self, Middleware, Next, RunError, RunResult};
+use super::signal::{Kill, TaskSignal};
+
+pub(super) struct Run<'a> {
+    pub(super) context: Context,
+    pub(super) limits: Limits,
+    pub(super) signal: Arc<TaskSignal>,
+    pub(super) layers: &'a [Arc<dyn Middleware>],
+    pub(super) payload_limit: usize,
+}
+
+/// How a run has ended.
+pub(super) enum Ended {
+    Succeeded(Bytes),
+    Otherwise(Event, Option<Failure>),
+    Killed(Kill),
+}
+
+impl Run<'_> {
+    pub(super) async fn execute(self, handler: &Erased, payload: &[u8], slot: &Arc<Slot>) -> Ended {
+        let context = &self.context;
+        let attempt = context.attempt();
+        let span = tracing::info_span!(
+            target: "windlass::worker", "task",
+            task_id = %context.id(), task = %context.task(), queue = %context.queue(), attempt,
+        );
+        let job = match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            handler.start(context.clone(), payload)
+        })) {
+            Ok(Ok(job)) => job,
+            Ok(Err(error)) => {
+                let failure = Failure::from_error(FailureKind::Arguments, &error, attempt);
+                return Ended::Otherwise(Event::Failed(FailureClass::Permanent), Some(failure));
+            }
+            Err(_) => {
+                let failure = Failure::new(FailureKind::Panic, "the handler panicked before its first await", attempt);
+                return Ended::Otherwise(Event::Failed(FailureClass::Panic), Some(failure));
+            }
+        };
+        tokio::select! {
+            biased;
+            kill = self.signal.killed() => Ended::Killed(kill),
+            ended = self.limited(job, slot).instrument(span) => ended,
+        }
+    }
+
+    async fn limited(&self, job: Job, slot: &Arc<Slot>) -> Ended {
+        let slot = Arc::clone(slot);
+        let mut run = pin!(async {
+            match self.layers {
+                [] => middleware::run(job, slot).await,
+                layers => Next { layers, job, slot }.run(&self.context).await,
+            }
+        });
+        let Limits { soft, hard } = self.limits;
+        if soft.is_none() && hard.is_none() {
+            return self.judge(run.await);
+        }
+        let mut soft_over = pin!(over(soft));
+        let mut hard_over = pin!(over(hard));
+        let mut told = false;
+        loop {
+            tokio::select! {
+                biased;
+                answer = &mut run => return self.judge(answer),
+                limit = &mut hard_over => return self.timed_out(limit),
+                _ = &mut soft_over, if !told => {
+                    told = true;
+                    self.signal.tell(Interrupt::SoftTimeout);
+                }
+            }
+        }
+    }
+
+    fn timed_out(&self, limit: Duration) -> Ended {
+        let text = format!("the run took longer than {limit:?}");
+        let failure = Failure::new(FailureKind::Timeout, text, self.context.attempt());
+        Ended::Otherwise(Event::Failed(FailureClass::Timeout), Some(failure))
+    }
+
+    fn judge(&self, answer: RunResult) -> Ended {
+        let attempt = self.context.attempt();
+        let failed = |class, failure| Ended::Otherwise(Event::Failed(class), Some(failure));
+        match answer {
+            Ok(result) => match limits::check_payload(result.len(), self.payload_limit) {
+                Ok(()) => Ended::Succeeded(result),
+                Err(error) => {
+                    failed(FailureClass::Permanent, Failure::from_error(FailureKind::Result, &error, attempt))
+                }
+            },
+            Err(RunError::Task(error)) => judge_error(&error, attempt),
+            Err(RunError::Panic(text)) => failed(FailureClass::Panic, Failure::new(FailureKind::Panic, text, attempt)),
+            Err(RunError::Unencodable(error)) => {
+                failed(FailureClass::Permanent, Failure::from_error(FailureKind::Result, &error, attempt))
+            }
+            Err(RunError::Aborted) => Ended::Killed(Kill::Shutdown),
+        }
+    }
+}
+
+fn judge_error(error: &TaskError, attempt: u32) -> Ended {
+    let failure = || match error.cause() {
+        Some(cause) => Failure::from_error(FailureKind::Error, cause, attempt),
+        None => Failure::new(FailureKind::Error, error.to_string(), attempt),
+    };
+    let class = match error.verdict() {
+        Verdict::Retry => FailureClass::Error { retry_after: None },
+        Verdict::RetryAfter(span) => FailureClass::Error { retry_after: Some(span) },
+        Verdict::Permanent => FailureClass::Permanent,
+        Verdict::Snooze(span) => {
+            let failure = Failure::new(FailureKind::Snoozed, "the task asked to run later too often", attempt);
+            return Ended::Otherwise(Event::Snoozed(span.min(limits::DELAY)), Some(failure));
+        }
+        Verdict::Cancel => return Ended::Otherwise(Event::Cancelled, Some(failure())),
+    };
+    Ended::Otherwise(Event::Failed(class), Some(failure()))
+}
+
+async fn over(limit: Option<Duration>) -> Duration {
+    match limit {
+        Some(limit) => {
+            sleep(limit).await;
+            limit
+        }
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,152 @@
+//! From completions to the stores, in batches and in the one safe order.
+//!
+//! The result is saved first and the broker is told last. If the worker dies between the two, the
+//! task is delivered again and the backend answers that it has ended already: a second telling, not
+//! a second truth. The other way round, a crash would leave a finished task without its result.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::sleep;
+use tokio_util::sync::DropGuard;
+use tokio_util::task::TaskTracker;
+use windlass_core::{Disposition, Error, Receipt, Result, SettleOutcome, Settlement};
+
+use super::completion::{Completion, Ending};
+use super::engine::Engine;
+use super::lease::Claim;
+use super::stats::describe;
+use crate::pause::Pause;
+
+/// Most completions in one batch.
+const BATCH: usize = 256;
+/// Batches under way at the same time: one can be saved while the one before is settled.
+const UNDER_WAY: usize = 2;
+
+/// Settles until the last lane has gone; `_done` ends the keeping of leases after that.
+pub(super) async fn run(engine: Arc<Engine>, mut completions: mpsc::Receiver<Completion>, _done: DropGuard) {
+    let room = Arc::new(Semaphore::new(UNDER_WAY));
+    let batches = TaskTracker::new();
+    let mut batch = Vec::with_capacity(BATCH);
+    while completions.recv_many(&mut batch, BATCH).await > 0 {
+        let Ok(permit) = Arc::clone(&room).acquire_owned().await else { break };
+        while batch.len() < BATCH {
+            let Ok(completion) = completions.try_recv() else { break };
+            batch.push(completion);
+        }
+        let (engine, batch) = (Arc::clone(&engine), std::mem::take(&mut batch));
+        batches.spawn(async move {
+            settle(&engine, batch).await;
+            drop(permit);
+        });
+    }
+    batches.close();
+    batches.wait().await;
+}
+
+async fn settle(engine: &Engine, batch: Vec<Completion>) {
+    let batch = drop_lost(engine, batch).await;
+    let mut records = Vec::with_capacity(batch.len());
+    let mut settlements = Vec::with_capacity(batch.len());
+    for Completion { receipt, task, ending } in batch {
+        let Ending::Settle(mut conclusion) = ending else { continue };
+        report(&receipt, task.as_ref().map_or("?", |task| task.as_str()), &conclusion);
+        engine.stats.count(&conclusion);
+        if engine.backend.is_some() {
+            records.extend(conclusion.record(&receipt));
+        }
+        settlements.extend(conclusion.settlement(receipt));
+    }
+    if let Some(backend) = &engine.backend
+        && !records.is_empty()
+    {
+        let saved = until_done(engine, "save results", || backend.save(&records)).await;
+        if saved.is_none() {
+            return;
+        }
+    }
+    tell_broker(engine, &settlements).await;
+}
+
+async fn tell_broker(engine: &Engine, settlements: &[Settlement]) {
+    if settlements.is_empty() {
+        return;
+    }
+    let settle = || engine.broker.settle(settlements);
+    let Some(outcomes) = until_done(engine, "settle", settle).await else { return };
+    for (settlement, outcome) in settlements.iter().zip(outcomes) {
+        if outcome == SettleOutcome::Lost {
+            engine.stats.count_lost();
+            tracing::warn!(target: "windlass::worker", task_id = %settlement.receipt.id, "claim lost before it was settled");
+        }
+    }
+    engine.leases.remove(settlements.iter().map(|settlement| &settlement.receipt));
+}
+
+/// Removes what another worker has by now. A claim whose time is over by our own clock (this
+/// process was stopped, or the broker was away) is asked about first.
+async fn drop_lost(engine: &Engine, batch: Vec<Completion>) -> Vec<Completion> {
+    let mut claims = engine.leases.check(batch.iter().map(|completion| &completion.receipt));
+    if claims.contains(&Claim::Doubtful) {
+        let doubtful = batch.iter().zip(&claims).filter(|(_, claim)| **claim == Claim::Doubtful);
+        let receipts: Vec<Receipt> = doubtful.map(|(completion, _)| completion.receipt.clone()).collect();
+        until_done(engine, "ask about leases", || engine.leases.extend(&*engine.broker, &receipts)).await;
+        claims = engine.leases.check(batch.iter().map(|completion| &completion.receipt));
+    }
+    let mut kept = Vec::with_capacity(batch.len());
+    for (completion, claim) in batch.into_iter().zip(claims) {
+        let lost = claim == Claim::Lost || matches!(completion.ending, Ending::Lost);
+        if !lost {
+            kept.push(completion);
+            continue;
+        }
+        engine.stats.count_lost();
+        tracing::warn!(target: "windlass::worker", task_id = %completion.receipt.id, "lease lost, result discarded");
+        engine.leases.remove([&completion.receipt]);
+    }
+    kept
+}
+
+/// Repeats `call` until it succeeds; `None` if the worker may not wait any longer.
+async fn until_done<T, Answer>(engine: &Engine, what: &str, call: impl Fn() -> Answer) -> Option<T>
+where
+    Answer: Future<Output = Result<T>>,
+{
+    let mut pause = Pause::default();
+    loop {
+        let error = tokio::select! {
+            () = engine.abandon.cancelled() => return None,
+            answer = call() => match answer {
+                Ok(value) => return Some(value),
+                Err(error) => error,
+            },
+        };
+        wait(engine, what, &error, &mut pause).await;
+    }
+}
+
+async fn wait(engine: &Engine, what: &str, error: &Error, pause: &mut Pause) {
+    if pause.is_news() {
+        tracing::warn!(target: "windlass::worker", %error, "cannot {what}; trying again");
+    }
+    let span: Duration = pause.next();
+    tokio::select! {
+        () = engine.abandon.cancelled() => {}
+        () = sleep(span) => {}
+    }
+}
+
+fn report(receipt: &Receipt, task: &str, conclusion: &super::completion::Conclusion) {
+    let (task_id, attempt, state) = (&receipt.id, conclusion.attempt, conclusion.state());
+    let next = describe(conclusion.transition.effects.settle);
+    match (&conclusion.failure, conclusion.transition.effects.settle) {
+        (Some(failure), Some(Disposition::DeadLetter)) => {
+            tracing::error!(target: "windlass::worker", %task_id, task, attempt, %failure, next, "task {state}");
+        }
+        (Some(failure), _) => {
+            tracing::warn!(target: "windlass::worker", %task_id, task, attempt, %failure, next, "task {state}");
+        }
+        (None, _) => tracing::debug!(target: "windlass::worker", %task_id, task, attempt, next, "task {state}"),
+    }
+}
