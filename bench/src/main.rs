@@ -1,2 +1,33 @@
-//! The benchmark program of windlass.
-fn main() {}
+//! The benchmark program of windlass: what a task costs, beside what it costs without windlass.
+//!
+//! `cargo run --release -p windlass-bench -- <probe> --broker URL`; see `bench/README.md`.
+
+mod options;
+mod probe;
+mod redis_info;
+mod report;
+mod sample;
+mod target;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use options::Options;
+
+/// The outcome of a step; what went wrong is text for a person.
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    match probe::measure(&options) {
+        Ok(report) => {
+            println!("{}", if options.json { report.json() } else { report.table() });
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

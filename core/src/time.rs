@@ -49,6 +49,11 @@ impl From<SystemTime> for Timestamp {
     }
 }
 
+/// Milliseconds as they travel: what does not fit is as good as for ever.
+pub(crate) fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// Where the present comes from. Passed in, so that tests can hold it.
 pub trait Clock: fmt::Debug + Send + Sync {
     /// The present.

@@ -1,2 +1,52 @@
-//! The commands of the windlass repository.
-fn main() {}
+//! The commands of the windlass repository: `cargo xtask <command>`.
+//!
+//! | command | does |
+//! |---|---|
+//! | `test` | makes sure that the servers are there, then runs every test |
+//! | `tidy` | the rules of the house that the compiler does not know |
+//! | `ci` | format, rules, lints, documentation, examples, features |
+
+mod cargo;
+mod ci;
+mod servers;
+mod step;
+mod test;
+mod tidy;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// What a command answers: nothing, or the text of what went wrong.
+type Outcome = Result<(), String>;
+
+const USAGE: &str = "\
+usage: cargo xtask <command>
+
+  test [-- ARGS]   install missing servers, run all tests; ARGS go to `cargo test`
+  tidy             check the rules of the house
+  ci               format, rules, lints, documentation, examples, features
+";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let root = repository();
+    let outcome = match args.split_first().map(|(command, rest)| (command.as_str(), rest)) {
+        Some(("test", rest)) => test::run(&root, rest),
+        Some(("tidy", [])) => tidy::run(&root),
+        Some(("ci", [])) => ci::run(&root),
+        _ => Err(USAGE.to_owned()),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(text) => {
+            eprintln!("{text}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The top folder of the repository, wherever the command was called.
+fn repository() -> PathBuf {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    package.parent().map_or_else(|| PathBuf::from("."), Path::to_path_buf)
+}

@@ -1,1 +1,7 @@
-//! Tests on a real Redis.
+//! Tests of the Redis backend on private servers.
+
+mod conformance;
+mod faults;
+mod storage;
+mod support;
+mod waiting;

@@ -48,7 +48,8 @@ impl fmt::Display for Retention {
         match self {
             Self::None => f.write_str("none"),
             Self::Forever => f.write_str("forever"),
-            Self::For(span) => write!(f, "{}", span.as_millis()),
+            // Zero would mean "none".
+            Self::For(span) => write!(f, "{}", crate::time::millis(*span).max(1)),
         }
     }
 }

@@ -9,6 +9,10 @@ use crate::{Error, ErrorKind, Result};
 /// The arguments of a task: a tuple of 0 to 8 values that serde can write and read.
 ///
 /// They travel as a JSON array, so that any language can write them.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the arguments of a task",
+    note = "arguments are a tuple of up to 8 types that serde can write and read: `(i64,)` for one, `()` for none"
+)]
 pub trait Arguments: Send + 'static {
     /// How many values there are.
     const COUNT: usize;

@@ -33,7 +33,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Message, Schedule};
+use super::Message;
+use crate::time::millis as millis_of;
 use crate::{QueueName, TaskId, TaskName, Timestamp};
 
 /// The version that this crate writes.
@@ -67,16 +68,16 @@ pub fn encode(message: &Message) -> Bytes {
     let _ = writeln!(out, "{MAGIC}{VERSION} {}", message.task);
     line(&mut out, "at", Some(message.enqueued_at.as_micros()).filter(|at| *at != 0));
     let options = &message.options;
-    line(&mut out, "expires", options.expires.map(|span| span.as_millis()));
+    line(&mut out, "expires", options.expires.map(millis_of));
     line(&mut out, "deadline", options.deadline.map(Timestamp::as_micros));
     line(&mut out, "retries", options.max_retries);
     line(&mut out, "backoff", options.backoff);
     line(&mut out, "retry-on", options.retry_on);
-    line(&mut out, "timeout", options.timeout.map(|span| span.as_millis()));
-    line(&mut out, "soft-timeout", options.soft_timeout.map(|span| span.as_millis()));
+    line(&mut out, "timeout", options.timeout.map(millis_of));
+    line(&mut out, "soft-timeout", options.soft_timeout.map(millis_of));
     line(&mut out, "status-ttl", options.status_ttl);
     line(&mut out, "result-ttl", options.result_ttl);
-    line(&mut out, "remember", message.remember.map(|span| span.as_millis()));
+    line(&mut out, "remember", message.remember.map(millis_of));
     for (name, value) in &options.headers {
         let _ = write!(out, "h.{name}=");
         escape(&mut out, value);
@@ -128,12 +129,14 @@ pub fn decode(id: TaskId, queue: QueueName, bytes: &Bytes) -> Result<Message, Ma
         .and_then(|rest| rest.split_once(' '))
         .ok_or_else(|| malformed("\"windlass/<version> <task name>\"", 0))?;
     let version: u32 = version.parse().map_err(|_| malformed("a version number", MAGIC.len()))?;
+    if version == 0 {
+        return Err(malformed("a version from 1", MAGIC.len()));
+    }
     if version > VERSION {
         return Err(Malformed::Newer { found: version });
     }
     let task = TaskName::new(task).map_err(|error| malformed(error, MAGIC.len() + 2))?;
     let mut message = Message::new(id, queue, task, Bytes::new());
-    message.schedule = Schedule::Now;
     loop {
         let at = reader.at;
         let line = reader.line()?;

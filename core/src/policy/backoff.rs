@@ -2,6 +2,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::time::millis;
 use crate::{Error, Result, limits};
 
 /// The pause before a retry.
@@ -86,7 +87,9 @@ impl Backoff {
         };
         let cap = self.cap.min(limits::DELAY).as_secs_f64();
         let pause = (self.base.as_secs_f64() * factor).min(cap);
-        Duration::from_secs_f64(pause * (1.0 - self.jitter.clamp(0.0, 1.0) * random.clamp(0.0, 1.0)))
+        let part = 1.0 - self.jitter.clamp(0.0, 1.0) * random.clamp(0.0, 1.0);
+        // Only a backoff that `check` refuses can be no span of time.
+        Duration::try_from_secs_f64(pause * part).unwrap_or(self.cap.min(limits::DELAY))
     }
 
     /// Refuses factors and jitters that make no sense.
@@ -113,7 +116,7 @@ impl fmt::Display for Backoff {
             Growth::Linear => ("linear", 1.0),
             Growth::Exponential(factor) => ("exponential", factor),
         };
-        write!(f, "{kind} {} {factor} {} {}", self.base.as_millis(), self.cap.as_millis(), self.jitter)
+        write!(f, "{kind} {} {factor} {} {}", millis(self.base), millis(self.cap), self.jitter)
     }
 }
 
@@ -125,7 +128,7 @@ impl FromStr for Backoff {
             || Error::invalid("backoff", format_args!("{text:?}"), "<kind> <base ms> <factor> <cap ms> <jitter>");
         let parts: Vec<&str> = text.split(' ').collect();
         let [kind, base, factor, cap, jitter] = parts[..] else { return Err(wrong()) };
-        let millis = |part: &str| part.parse().map(Duration::from_millis).map_err(|_| wrong());
+        let span = |part: &str| part.parse().map(Duration::from_millis).map_err(|_| wrong());
         let number = |part: &str| part.parse::<f64>().map_err(|_| wrong());
         let growth = match kind {
             "fixed" => Growth::Fixed,
@@ -133,7 +136,7 @@ impl FromStr for Backoff {
             "exponential" => Growth::Exponential(number(factor)?),
             _ => return Err(wrong()),
         };
-        let backoff = Self { growth, base: millis(base)?, cap: millis(cap)?, jitter: number(jitter)? };
+        let backoff = Self { growth, base: span(base)?, cap: span(cap)?, jitter: number(jitter)? };
         backoff.check().map(|()| backoff)
     }
 }

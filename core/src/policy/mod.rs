@@ -6,7 +6,7 @@ mod timeout;
 
 use std::time::Duration;
 
-pub use backoff::Backoff;
+pub use backoff::{Backoff, Growth};
 pub use retry::{Decision, FailureClass, RetryOn, decide};
 pub use timeout::{Limits, limits};
 
@@ -29,7 +29,7 @@ pub struct ExecutionPolicy {
     pub deadline: Option<Timestamp>,
     /// Do not start later than this.
     pub expires_at: Option<Timestamp>,
-    /// Lost workers that one task survives; one more makes it poison.
+    /// Lost workers after which a task is poison: it goes to the dead letters instead of a further worker.
     pub max_losses: u32,
     /// Times that a task may ask to run later without an error.
     pub max_snoozes: u32,

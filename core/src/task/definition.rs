@@ -67,11 +67,12 @@ impl<A, O> TaskDef<A, O> {
     pub const fn name(&self) -> &'static str {
         self.name
     }
-}
 
-impl<A: Arguments, O> TaskDef<A, O> {
     /// A call with these arguments.
-    pub fn call(&self, args: A) -> Call<O> {
+    pub fn call(&self, args: A) -> Call<O>
+    where
+        A: Arguments,
+    {
         Call::new(self.name, &args, Options::default())
     }
 }

@@ -20,9 +20,12 @@ impl Registry {
     /// Adds a handler.
     ///
     /// # Errors
-    /// [`ErrorKind::Invalid`] for a bad name, [`ErrorKind::Config`] for a name that is taken.
+    /// [`ErrorKind::Invalid`] for a bad name or backoff, [`ErrorKind::Config`] for a name that is taken.
     pub fn insert(&mut self, name: &str, handler: Erased, options: Options) -> Result<()> {
         let name = TaskName::new(name)?;
+        if let Some(backoff) = &options.backoff {
+            backoff.check().map_err(|error| error.with("task", &name))?;
+        }
         if self.0.contains_key(&name) {
             return Err(Error::new(ErrorKind::Config, "register", format!("two handlers for the task {name:?}")));
         }

@@ -38,7 +38,7 @@ pub struct WorkerSettings {
     pub lease: Duration,
     /// How long running tasks may go on at shutdown.
     pub grace: Duration,
-    /// Lost workers that one task survives.
+    /// At this many lost workers a task goes to the dead letters; at least 1.
     pub max_losses: u32,
     /// Options of the configuration level.
     pub defaults: Options,
@@ -61,6 +61,35 @@ impl Default for WorkerSettings {
             payload_limit: PAYLOAD_BYTES,
             lease_on_runtime: false,
         }
+    }
+}
+
+impl WorkerSettings {
+    /// Checks every value, and gives the queues with their concurrency.
+    ///
+    /// # Errors
+    /// `Invalid` with the key, the value and what is allowed.
+    pub fn check(&self) -> Result<Vec<(QueueName, usize)>> {
+        within("worker.lease", self.lease, Duration::from_millis(100), Duration::from_secs(3600))?;
+        within("worker.grace", self.grace, Duration::ZERO, Duration::from_secs(86_400))?;
+        if self.max_losses == 0 {
+            return Err(Error::invalid("worker.max_losses", 0, "at least 1"));
+        }
+        let checked = |key: &'static str, concurrency: usize| match concurrency {
+            1..=10_000 => Ok(concurrency),
+            _ => Err(Error::invalid(key, concurrency, "1 to 10000")),
+        };
+        let fallback = checked("worker.concurrency", self.concurrency)?;
+        if self.queues.is_empty() {
+            return Ok(vec![(QueueName::default(), fallback)]);
+        }
+        let queue = |(queue, concurrency): (&String, &usize)| {
+            let name =
+                QueueName::new(queue).map_err(|error| Error::new(error.kind(), "worker.queues", error.message()))?;
+            let concurrency = checked("worker.queues", *concurrency).map_err(|error| error.with("queue", queue))?;
+            Ok((name, concurrency))
+        };
+        self.queues.iter().map(queue).collect()
     }
 }
 
@@ -200,22 +229,11 @@ impl WorkerBuilder {
     }
 
     fn checked_queues(&self) -> Result<Vec<(QueueName, usize)>> {
-        let settings = &self.settings;
         if self.names.is_empty() {
             let text = "no task is registered: add .register::<task>() or .register_fn(…)";
             return Err(Error::new(ErrorKind::Config, "worker", text));
         }
-        within("worker.lease", settings.lease, Duration::from_millis(100), Duration::from_secs(3600))?;
-        within("worker.grace", settings.grace, Duration::ZERO, Duration::from_secs(86_400))?;
-        let named = settings.queues.iter().map(|(queue, concurrency)| (queue.as_str(), *concurrency));
-        let fallback = settings.queues.is_empty().then_some((windlass_core::id::DEFAULT_QUEUE, settings.concurrency));
-        let checked = named.chain(fallback).map(|(queue, concurrency)| {
-            if !(1..=10_000).contains(&concurrency) {
-                return Err(Error::invalid("worker.concurrency", concurrency, "1 to 10000").with("queue", queue));
-            }
-            Ok((QueueName::new(queue)?, concurrency))
-        });
-        checked.collect()
+        self.settings.check()
     }
 
     fn engine(self, leases: Arc<Leases>) -> Engine {

@@ -1,1 +1,13 @@
 //! Tests of the testing crate.
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
+
+mod assert;
+mod broken;
+mod clock;
+mod conformance;
+mod fault;
+#[cfg(feature = "harness")]
+mod harness;
+mod memory;
+mod mock;
+mod servers;

@@ -1,0 +1,69 @@
+//! Working off tasks that wait already: from the first run to the last acknowledgement.
+
+use super::floor::Floor;
+use crate::Result;
+use crate::options::Options;
+use crate::redis_info::Meter;
+use crate::sample::Sample;
+use crate::target::Target;
+
+/// The names of the figures of one way to drain.
+struct Names {
+    results: bool,
+    rate: &'static str,
+    cpu: &'static str,
+    commands: &'static str,
+}
+
+const WAYS: [Names; 2] = [
+    Names { results: true, rate: "drain with results", cpu: "  Redis CPU a task", commands: "  Redis commands a task" },
+    Names {
+        results: false,
+        rate: "drain without results",
+        cpu: "  Redis CPU a task, no results",
+        commands: "  commands a task, no results",
+    },
+];
+
+impl Names {
+    fn samples(&self, tasks: usize, took: std::time::Duration, meter: Option<(f64, f64)>) -> Vec<Sample> {
+        let mut samples = vec![Sample::rate(self.rate, tasks, took)];
+        if let Some((commands, cpu)) = meter {
+            samples.push(Sample::new(self.cpu, "µs", cpu * 1e6 / tasks as f64));
+            samples.push(Sample::new(self.commands, "", commands / tasks as f64));
+        }
+        samples
+    }
+}
+
+/// One worker, first with results and then without.
+pub(super) async fn ours(options: &Options) -> Result<Vec<Sample>> {
+    let tasks = options.tasks();
+    let mut samples = Vec::new();
+    for way in WAYS {
+        let target = Target::connect(options, way.results).await?;
+        let last = target.enqueue(tasks).await?;
+        let meter = Meter::start(&options.broker).await?;
+        let took = target.drain(tasks).await?;
+        samples.extend(way.samples(tasks, took, meter.stop().await?));
+        if way.results {
+            target.check(&last).await?;
+        }
+        target.close().await;
+    }
+    Ok(samples)
+}
+
+/// Two consumers on one stream.
+pub(super) async fn floor(options: &Options, floor: &mut Floor) -> Result<Vec<Sample>> {
+    let tasks = options.tasks();
+    let mut samples = Vec::new();
+    for way in WAYS {
+        floor.clear().await?;
+        floor.enqueue(tasks, 1_000).await?;
+        let meter = Meter::start(&options.broker).await?;
+        let took = floor.drain(tasks, way.results).await?;
+        samples.extend(way.samples(tasks, took, meter.stop().await?));
+    }
+    Ok(samples)
+}

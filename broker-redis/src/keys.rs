@@ -1,0 +1,147 @@
+//! The only file that spells a key.
+
+use windlass_core::{QueueName, TaskId};
+
+/// The keys that every queue has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// Ids that are due, the next one first.
+    Ready,
+    /// Id to message.
+    Body,
+    /// Ids that wait for their time, by milliseconds.
+    Sched,
+    /// Tokens of claims, by the millisecond they run out.
+    Lease,
+    /// Claimed ids whose lease is not that of their claim, by the millisecond it runs out.
+    Solo,
+    /// Token to its ids.
+    Claims,
+    /// Token to how many of its ids are not settled yet.
+    Left,
+    /// Claimed id to token.
+    Owner,
+    /// Id to progress, where there is any.
+    Meta,
+    /// The last token.
+    Seq,
+    /// Wakes one waiting worker for each entry.
+    Bell,
+    /// Ids of dead letters, by the millisecond of their death.
+    Dead,
+    /// Id of a dead letter to message.
+    DeadBody,
+    /// Id of a dead letter to progress and reason.
+    DeadInfo,
+}
+
+impl Part {
+    pub(crate) const ALL: [Self; 14] = [
+        Self::Ready,
+        Self::Body,
+        Self::Sched,
+        Self::Lease,
+        Self::Solo,
+        Self::Claims,
+        Self::Left,
+        Self::Owner,
+        Self::Meta,
+        Self::Seq,
+        Self::Bell,
+        Self::Dead,
+        Self::DeadBody,
+        Self::DeadInfo,
+    ];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Body => "body",
+            Self::Sched => "sched",
+            Self::Lease => "lease",
+            Self::Solo => "solo",
+            Self::Claims => "claims",
+            Self::Left => "left",
+            Self::Owner => "owner",
+            Self::Meta => "meta",
+            Self::Seq => "seq",
+            Self::Bell => "bell",
+            Self::Dead => "dead",
+            Self::DeadBody => "deadbody",
+            Self::DeadInfo => "deadinfo",
+        }
+    }
+
+    /// What Redis calls the type of this key.
+    pub(crate) const fn redis_type(self) -> &'static str {
+        match self {
+            Self::Ready | Self::Bell => "list",
+            Self::Sched | Self::Lease | Self::Solo | Self::Dead => "zset",
+            Self::Seq => "string",
+            Self::Body | Self::Claims | Self::Left | Self::Owner | Self::Meta | Self::DeadBody | Self::DeadInfo => {
+                "hash"
+            }
+        }
+    }
+}
+
+/// Spells the keys of one queue, one after the other, in the same buffer.
+///
+/// `{queue}` is a hash tag: in a cluster, all keys of a queue live on the same node.
+#[derive(Debug)]
+pub(crate) struct Keys {
+    buffer: String,
+    stem: usize,
+}
+
+impl Keys {
+    pub(crate) fn new(prefix: &str, queue: &QueueName) -> Self {
+        let mut buffer = String::with_capacity(prefix.len() + queue.as_str().len() + 48);
+        for piece in [prefix, ":{", queue.as_str(), "}:"] {
+            buffer.push_str(piece);
+        }
+        Self { stem: buffer.len(), buffer }
+    }
+
+    pub(crate) fn part(&mut self, part: Part) -> &str {
+        self.spell(&[part.name()])
+    }
+
+    /// Remembers the id of a finished task for a while.
+    pub(crate) fn tomb(&mut self, id: &TaskId) -> &str {
+        id.with_str(|id| {
+            self.spell(&["tomb:", id]);
+        });
+        &self.buffer
+    }
+
+    /// Remembers the outcomes of the last publish calls of one client.
+    pub(crate) fn publisher(&mut self, client: &str) -> &str {
+        self.spell(&["pub:", client])
+    }
+
+    fn spell(&mut self, pieces: &[&str]) -> &str {
+        self.buffer.truncate(self.stem);
+        for piece in pieces {
+            self.buffer.push_str(piece);
+        }
+        &self.buffer
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_keys_of_a_queue_share_its_hash_tag() {
+        let queue = QueueName::new("math").unwrap();
+        let mut keys = Keys::new("windlass", &queue);
+        for part in Part::ALL {
+            assert_eq!(keys.part(part), format!("windlass:{{math}}:{}", part.name()));
+        }
+        assert_eq!(keys.tomb(&TaskId::new("invoice:1").unwrap()), "windlass:{math}:tomb:invoice:1");
+        assert_eq!(keys.publisher("ab"), "windlass:{math}:pub:ab");
+        assert_eq!(keys.part(Part::Ready), "windlass:{math}:ready");
+    }
+}

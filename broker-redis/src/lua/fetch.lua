@@ -1,0 +1,179 @@
+-- Claims due messages: makes due what was delayed, takes back what lost workers held, and records
+-- the claim in the same step that takes the ids off the list.
+--
+-- KEYS   ready body sched lease solo claims left owner meta seq bell
+-- ARGV   most messages (up to 1000), lease in milliseconds
+-- Returns the milliseconds until there can be something (-1: nothing is known of), or
+--        {token, ids, lengths of the bodies, the bodies one after the other, progress of each}:
+--        ids and lengths are separated by spaces, progress by semicolons ('' if nobody has any).
+--
+-- The first write removes something, so that claims go on when the server is out of memory.
+
+local ready, body, sched, lease, solo, claims, left, owner, meta, seq, bell = unpack(KEYS)
+local max, span = tonumber(ARGV[1]), tonumber(ARGV[2])
+local PROMOTE, REAP, REAPED, ROUNDS, BYTES = 200, 10, 1000, 10, 4194304
+
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+
+local due = redis.call('ZRANGEBYSCORE', sched, '-inf', now, 'LIMIT', 0, PROMOTE)
+local batches = redis.call('ZRANGEBYSCORE', lease, '-inf', now, 'LIMIT', 0, REAP)
+local single = redis.call('ZRANGEBYSCORE', solo, '-inf', now, 'LIMIT', 0, PROMOTE)
+
+local function idle()
+  local soonest = -1
+  for _, set in ipairs({sched, lease, solo}) do
+    local next = redis.call('ZRANGE', set, 0, 0, 'WITHSCORES')
+    if next[2] then
+      local wait = math.max(tonumber(next[2]) - now, 0)
+      if soonest < 0 or wait < soonest then soonest = wait end
+    end
+  end
+  return soonest
+end
+
+local calm = #due == 0 and #batches == 0 and #single == 0
+if calm and redis.call('LLEN', ready) == 0 then return idle() end
+
+-- Reads come before writes: a key of a foreign type stops the script while nothing is changed.
+local silent = redis.call('LLEN', bell) == 0
+local last = tonumber(redis.call('GET', seq) or '0')
+for _, hash in ipairs({body, owner, claims, left, meta}) do redis.call('HLEN', hash) end
+
+if #due > 0 then
+  redis.call('ZREM', sched, unpack(due))
+  redis.call('RPUSH', ready, unpack(due))
+end
+
+-- Offers ids again, the last of the list at the head, with one more loss each.
+local function offer(lost)
+  redis.call('HDEL', owner, unpack(lost))
+  local before, counts = redis.call('HMGET', meta, unpack(lost)), {}
+  for i = 1, #lost do
+    local failures, losses, rest = string.match(before[i] or '0 0 0 0', '^(%d+) (%d+) (.*)$')
+    counts[#counts + 1] = lost[i]
+    counts[#counts + 1] = failures .. ' ' .. string.format('%.0f', losses + 1) .. ' ' .. rest
+  end
+  redis.call('HSET', meta, unpack(counts))
+  redis.call('LPUSH', ready, unpack(lost))
+end
+
+local function forget(token)
+  redis.call('ZREM', lease, token)
+  redis.call('HDEL', claims, token)
+  redis.call('HDEL', left, token)
+end
+
+-- Takes back what a claim still holds, except for what has a lease of its own.
+local function reap(token)
+  redis.call('ZREM', lease, token)
+  local ids, lost, apart = {}, {}, {}
+  for id in string.gmatch(redis.call('HGET', claims, token) or '', '%S+') do ids[#ids + 1] = id end
+  if #ids > 0 then
+    local owners = redis.call('HMGET', owner, unpack(ids))
+    if redis.call('ZCARD', solo) > 0 then apart = redis.call('ZMSCORE', solo, unpack(ids)) end
+    local kept = 0
+    for i = #ids, 1, -1 do
+      if owners[i] == token then
+        if apart[i] then kept = kept + 1 else lost[#lost + 1] = ids[i] end
+      end
+    end
+    if #lost > 0 then offer(lost) end
+    if kept > 0 then
+      redis.call('HSET', left, token, kept)
+      return #lost
+    end
+  end
+  forget(token)
+  return #lost
+end
+
+if #single > 0 then
+  redis.call('ZREM', solo, unpack(single))
+  local owners, lost, tokens = redis.call('HMGET', owner, unpack(single)), {}, {}
+  for i = #single, 1, -1 do
+    local token = owners[i]
+    if token then
+      lost[#lost + 1] = single[i]
+      tokens[token] = (tokens[token] or 0) + 1
+    end
+  end
+  if #lost > 0 then offer(lost) end
+  for token, count in pairs(tokens) do
+    if redis.call('HINCRBY', left, token, -count) <= 0 then forget(token) end
+  end
+end
+
+-- The claim that ran out first ends up at the head.
+local reaped = 0
+for i = #batches, 1, -1 do
+  if reaped < REAPED then reaped = reaped + reap(batches[i]) end
+end
+
+local ids, bodies, lengths, seen, count, bytes = {}, {}, {}, {}, 0, 0
+
+-- Takes what can be claimed from `popped`; puts the rest back when the answer is large enough.
+-- Skipped are ids without a body (cancelled), and those that stand in the list a second time and
+-- are claimed or delayed.
+local function take(popped)
+  local owners = redis.call('HMGET', owner, unpack(popped))
+  local delays = {}
+  if redis.call('ZCARD', sched) > 0 then delays = redis.call('ZMSCORE', sched, unpack(popped)) end
+  -- Bodies are read in pieces, so that large ones are not read to be put back.
+  local from, piece = 1, 4
+  while from <= #popped do
+    local upto = math.min(from + piece - 1, #popped)
+    local found = redis.call('HMGET', body, unpack(popped, from, upto))
+    for i = from, upto do
+      local id, text = popped[i], found[i - from + 1]
+      if text and not owners[i] and not delays[i] and not seen[id] then
+        if count > 0 and bytes + #text > BYTES then
+          local back = {}
+          for j = #popped, i, -1 do back[#back + 1] = popped[j] end
+          redis.call('LPUSH', ready, unpack(back))
+          return false
+        end
+        count = count + 1
+        bytes = bytes + #text
+        seen[id] = true
+        ids[count], bodies[count], lengths[count] = id, text, #text
+      end
+    end
+    from, piece = upto + 1, 64
+  end
+  return true
+end
+
+for _ = 1, ROUNDS do
+  local popped = count < max and redis.call('LPOP', ready, max - count)
+  if not popped or not take(popped) then break end
+end
+
+local more = redis.call('LLEN', ready) > 0
+if count == 0 then return more and 0 or idle() end
+
+local token = string.format('%.0f', math.max(last + 1, clock[1] * 1000000 + clock[2]))
+local list, owners = table.concat(ids, ' '), {}
+for i = 1, count do
+  owners[2 * i - 1] = ids[i]
+  owners[2 * i] = token
+end
+redis.call('HSET', owner, unpack(owners))
+redis.call('HSET', claims, token, list)
+redis.call('HSET', left, token, count)
+redis.call('ZADD', lease, string.format('%.0f', now + span), token)
+redis.call('SET', seq, token)
+
+-- One worker wakes the next, as long as there is something to do.
+if more and silent then
+  redis.call('RPUSH', bell, '1')
+  redis.call('EXPIRE', bell, 30)
+end
+
+local progress = ''
+if redis.call('HLEN', meta) > 0 then
+  local counts = redis.call('HMGET', meta, unpack(ids))
+  for i = 1, count do counts[i] = counts[i] or '' end
+  progress = table.concat(counts, ';')
+end
+return {token, list, table.concat(lengths, ' '), table.concat(bodies), progress}

@@ -1,0 +1,127 @@
+-- Puts a batch of messages into one queue.
+--
+-- KEYS   ready body sched bell dead pub, then the tomb of each remembered item, in their order
+-- ARGV   slot, number of the call in this slot, seconds to remember the call, count of plain items,
+--        (id, body) for each plain item: due at once and not remembered;
+--        then for each other item: id, 'now' | 'after' | 'at', milliseconds, '1' if remembered, body
+-- Returns one character an item: A accepted, D duplicate; or 'stale' if a later call used the slot.
+--
+-- The first write adds the bodies, so that a server without memory refuses with nothing applied.
+
+local ready, body, sched, bell, dead, pub = unpack(KEYS, 1, 6)
+local slot, call, plain = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[4])
+local NEAR = 5000 -- Waiting workers look again at least this often, in milliseconds.
+
+local before = redis.call('HGET', pub, slot)
+if before then
+  local number, outcome = string.match(before, '^(%d+) (.*)$')
+  if tonumber(number) == call then return outcome end
+  if tonumber(number) > call then return 'stale' end
+end
+
+-- Reads come before writes: a key of a foreign type stops the script while nothing is changed.
+redis.call('LLEN', ready)
+local silent = redis.call('LLEN', bell) == 0
+
+local seen, outcomes, adds, lines, times = {}, {}, {}, {}, {}
+
+local function accept(id, text)
+  outcomes[#outcomes + 1] = 'A'
+  adds[#adds + 1] = id
+  adds[#adds + 1] = text
+end
+
+local buried = redis.call('ZCARD', dead) > 0
+
+-- Which of the ids are among the dead letters, whence they can be put back.
+local function died(ids)
+  return buried and redis.call('ZMSCORE', dead, unpack(ids)) or {}
+end
+
+-- Plain items, as a rule all new: their part of ARGV is written as it stands.
+local whole = false
+if plain > 0 then
+  local ids, twice = {}, false
+  for i = 1, plain do
+    local id = ARGV[3 + 2 * i]
+    twice = twice or seen[id]
+    seen[id] = true
+    ids[i] = id
+  end
+  local there, deaths = redis.call('HMGET', body, unpack(ids)), died(ids)
+  whole = not twice
+  for i = 1, plain do
+    if there[i] or deaths[i] then whole = false break end
+  end
+  if whole then
+    outcomes[1] = string.rep('A', plain)
+    lines = ids
+  else
+    seen = {}
+    for i = 1, plain do
+      local id = ids[i]
+      if there[i] or deaths[i] or seen[id] then
+        outcomes[#outcomes + 1] = 'D'
+      else
+        accept(id, ARGV[4 + 2 * i])
+        lines[#lines + 1] = id
+      end
+      seen[id] = true
+    end
+  end
+end
+
+local first, soonest, now = 5 + 2 * plain, nil, nil
+if first <= #ARGV then
+  local clock = redis.call('TIME')
+  now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+  local others, tombs, tomb = {}, {}, 0
+  for at = first, #ARGV, 5 do others[#others + 1] = ARGV[at] end
+  local there, deaths = redis.call('HMGET', body, unpack(others)), died(others)
+  if #KEYS > 6 then tombs = redis.call('MGET', unpack(KEYS, 7)) end
+  for i = 1, #others do
+    local at = first + 5 * (i - 1)
+    local id, mode, due = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2])
+    local known = there[i] or deaths[i] or seen[id]
+    if ARGV[at + 3] == '1' then
+      tomb = tomb + 1
+      known = known or tombs[tomb]
+    end
+    if mode == 'after' then due = now + due end
+    if known then
+      outcomes[#outcomes + 1] = 'D'
+    else
+      accept(id, ARGV[at + 4])
+      if mode == 'now' or due <= now then
+        lines[#lines + 1] = id
+      else
+        times[#times + 1] = string.format('%.0f', due)
+        times[#times + 1] = id
+        if not soonest or due < soonest then soonest = due end
+      end
+    end
+    seen[id] = true
+  end
+end
+
+-- A waiting worker must hear of a time that comes before the one that it waits for.
+local ring = #lines > 0
+if #times > 0 then redis.call('ZCARD', sched) end
+if soonest and soonest - now < NEAR then
+  local next = redis.call('ZRANGE', sched, 0, 0, 'WITHSCORES')
+  ring = ring or not next[2] or soonest < tonumber(next[2])
+end
+
+if whole then redis.call('HSET', body, unpack(ARGV, 5, 4 + 2 * plain)) end
+if #adds > 0 then redis.call('HSET', body, unpack(adds)) end
+if #lines > 0 then redis.call('RPUSH', ready, unpack(lines)) end
+if #times > 0 then redis.call('ZADD', sched, unpack(times)) end
+if ring and silent then
+  redis.call('RPUSH', bell, '1')
+  redis.call('EXPIRE', bell, 30)
+end
+
+local outcome = table.concat(outcomes)
+redis.call('HSET', pub, slot, ARGV[2] .. ' ' .. outcome)
+redis.call('EXPIRE', pub, ARGV[3])
+return outcome

@@ -1,0 +1,143 @@
+use std::sync::Arc;
+
+use windlass_core::{Backend, Broker, Call, Options, Result, TaskId};
+use windlass_runtime::{Client, ClientSettings, TaskHandle, WorkerBuilder, WorkerSettings};
+
+use crate::config::Config;
+use crate::connect::{self, Stores};
+
+/// An application's connection to its tasks: sends them, waits for them, and makes workers.
+/// Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Windlass {
+    client: Client,
+    worker: Arc<WorkerSettings>,
+}
+
+impl Windlass {
+    /// Connects by URL alone, with defaults for everything else.
+    ///
+    /// The scheme chooses the adapter: `memory://`, `redis://…`. Results are kept in the same
+    /// store; for another one, or none, see [`Windlass::builder`].
+    ///
+    /// # Errors
+    /// `Config` for a wrong URL or an adapter that is not compiled in, `Unavailable` if the server
+    /// cannot be reached.
+    pub async fn connect(url: impl Into<String>) -> Result<Self> {
+        Self::builder().broker(url).connect().await
+    }
+
+    /// Connects by `windlass.toml`, the profile named by `WINDLASS_PROFILE`, and `WINDLASS_*`
+    /// variables, in this order, the last one wins.
+    ///
+    /// # Errors
+    /// As [`Config::load`] and [`Windlass::connect`].
+    #[cfg(feature = "config")]
+    pub async fn from_config() -> Result<Self> {
+        Self::builder().config(Config::load()?).connect().await
+    }
+
+    /// Connects step by step.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// Enqueues a task; see [`Client::enqueue`].
+    ///
+    /// # Errors
+    /// As [`Client::enqueue`].
+    pub async fn enqueue<O>(&self, call: Call<O>) -> Result<TaskHandle<O>> {
+        self.client.enqueue(call).await
+    }
+
+    /// Enqueues many tasks in few round trips; see [`Client::enqueue_many`].
+    pub async fn enqueue_many<O>(&self, calls: impl IntoIterator<Item = Call<O>>) -> Vec<Result<TaskHandle<O>>> {
+        self.client.enqueue_many(calls).await
+    }
+
+    /// A handle to a task of the queue `default` that was enqueued elsewhere; for other queues see
+    /// [`Client::handle_of`].
+    pub fn handle_of<O>(&self, id: TaskId) -> TaskHandle<O> {
+        self.client.handle_of(id, windlass_core::QueueName::default())
+    }
+
+    /// A worker to add tasks to and start.
+    pub fn worker(&self) -> WorkerBuilder {
+        WorkerBuilder::new(&self.client, WorkerSettings::clone(&self.worker))
+    }
+
+    /// The client alone, for code that only sends.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Releases the connections. Workers should be shut down before.
+    pub async fn close(&self) {
+        self.client.broker().close().await;
+        if let Some(backend) = self.client.backend() {
+            backend.close().await;
+        }
+    }
+}
+
+/// Builds a [`Windlass`]. What is set here wins over the configuration.
+#[derive(Debug, Default)]
+#[must_use = "nothing is connected before .connect()"]
+pub struct Builder {
+    config: Config,
+    stores: Option<Stores>,
+    defaults: Options,
+}
+
+impl Builder {
+    /// Takes everything from this configuration.
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// The URL of the broker.
+    pub fn broker(mut self, url: impl Into<String>) -> Self {
+        self.config.broker.set_url(url.into());
+        self
+    }
+
+    /// The URL of the store for results; by default that of the broker. `none` keeps no results.
+    pub fn backend(mut self, url: impl Into<String>) -> Self {
+        self.config.backend.get_or_insert_default().set_url(url.into());
+        self
+    }
+
+    /// Stores of the application's own, for example for tests.
+    pub fn stores(mut self, broker: Arc<dyn Broker>, backend: Option<Arc<dyn Backend>>) -> Self {
+        self.stores = Some((broker, backend));
+        self
+    }
+
+    /// Options for every task that says nothing else; wins over the section `defaults`.
+    pub fn defaults(mut self, defaults: Options) -> Self {
+        self.defaults = defaults;
+        self
+    }
+
+    /// Checks everything and connects.
+    ///
+    /// # Errors
+    /// `Config` for whatever is wrong, with the key, the value and what is allowed; `Unavailable`
+    /// if a server cannot be reached.
+    pub async fn connect(self) -> Result<Windlass> {
+        let config = &self.config;
+        let payload_limit = config.limits.checked_payload()?;
+        let defaults = self.defaults.or(&config.defaults.options()?);
+        let worker = config.worker.settings(&defaults, payload_limit)?;
+        let (broker, backend) = match self.stores {
+            Some(stores) => stores,
+            None => connect::stores(config).await?,
+        };
+        let mut settings = ClientSettings::default();
+        settings.defaults = defaults;
+        settings.payload_limit = payload_limit;
+        settings.remember = config.limits.remember;
+        Ok(Windlass { client: Client::new(broker, backend, settings), worker: Arc::new(worker) })
+    }
+}

@@ -1,0 +1,124 @@
+//! The suites that every adapter passes, ours or foreign: one function per guarantee.
+//!
+//! An adapter's own tests are one line each:
+//!
+//! ```
+//! # async fn connect() -> windlass_testing::MemoryBroker { windlass_testing::MemoryBroker::new() }
+//! # async fn connect_backend() -> windlass_testing::MemoryBackend { windlass_testing::MemoryBackend::new() }
+//! mod broker {
+//!     use std::sync::Arc;
+//!     windlass_testing::broker_conformance!(async { Arc::new(super::connect().await) });
+//! }
+//! mod backend {
+//!     use std::sync::Arc;
+//!     windlass_testing::backend_conformance!(async { Arc::new(super::connect_backend().await) });
+//! }
+//! # fn main() {}
+//! ```
+//!
+//! The expression is a future of an `Arc` of the adapter. It is awaited once per test, on a runtime
+//! of that test. All tests use queues and ids of their own, so they can share one server.
+//! What an adapter says that it cannot do ([`Capabilities`](windlass_core::Capabilities)) is not
+//! tested; instead, the suite checks that it refuses.
+
+pub mod backend;
+pub mod broker;
+
+use std::future::Future;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use windlass_core::Timestamp;
+
+/// How long the suites wait for what must happen.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+/// How long one guarantee may take altogether.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// Runs one guarantee on a runtime of its own with two threads. For [`broker_conformance!`] and
+/// [`backend_conformance!`](crate::backend_conformance).
+///
+/// # Panics
+/// If the guarantee is not kept, or not shown in time.
+///
+/// [`broker_conformance!`]: crate::broker_conformance
+pub fn run(guarantee: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.expect("a runtime for the test");
+    runtime.block_on(async {
+        tokio::time::timeout(LIMIT, guarantee).await.unwrap_or_else(|_| panic!("it took longer than {LIMIT:?}"));
+    });
+    // A thread that is blocked in a driver must not keep a test from ending.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+}
+
+/// Waits until `probe` answers something, at most `patience`.
+///
+/// # Panics
+/// If it does not in time.
+pub async fn eventually<T, F: Future<Output = Option<T>>>(
+    what: &str,
+    patience: Duration,
+    mut probe: impl FnMut() -> F,
+) -> T {
+    let deadline = Instant::now() + patience;
+    let mut tick = tokio::time::interval(Duration::from_millis(5));
+    loop {
+        if let Some(answer) = probe().await {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "{what}: not within {patience:?}");
+        tick.tick().await;
+    }
+}
+
+/// Lets time pass where time itself is what is tested.
+async fn pass(span: Duration) {
+    tokio::time::sleep(span).await;
+}
+
+/// That many milliseconds.
+const fn millis(count: u64) -> Duration {
+    Duration::from_millis(count)
+}
+
+/// The difference of two points in time, whichever is earlier.
+fn distance(one: Timestamp, other: Timestamp) -> Duration {
+    one.since(other).max(other.since(one))
+}
+
+/// Expands every guarantee of [`conformance::broker`](crate::conformance::broker) into a test.
+///
+/// Takes a future of an `Arc` of the adapter; see [`conformance`](crate::conformance).
+#[macro_export]
+macro_rules! broker_conformance {
+    ($broker:expr) => {
+        $crate::broker_guarantees!([$crate::conformance_tests] { broker, $broker });
+    };
+}
+
+/// Expands every guarantee of [`conformance::backend`](crate::conformance::backend) into a test.
+///
+/// Takes a future of an `Arc` of the adapter; see [`conformance`](crate::conformance).
+#[macro_export]
+macro_rules! backend_conformance {
+    ($backend:expr) => {
+        $crate::backend_guarantees!([$crate::conformance_tests] { backend, $backend });
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! conformance_tests {
+    ({ $kind:ident, $adapter:expr } $($guarantee:ident)*) => {
+        $(
+            #[test]
+            fn $guarantee() {
+                $crate::conformance::run(async {
+                    let adapter = ($adapter).await;
+                    $crate::conformance::$kind::$guarantee(adapter).await;
+                });
+            }
+        )*
+    };
+}

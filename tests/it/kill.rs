@@ -1,0 +1,154 @@
+//! Worker processes and servers are killed in the middle of real work.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::time::Duration;
+
+use windlass::{TaskHandle, Windlass};
+use windlass_testing::servers::RedisServer;
+
+use crate::child::{self, Order, WorkerProcess, log, until};
+
+const TASKS: u64 = 2000;
+const CONCURRENCY: usize = 10;
+/// Running, and fetched ahead: what one worker can have claimed at a time.
+const CLAIMED: usize = CONCURRENCY * 3;
+const LIMIT: Duration = Duration::from_secs(90);
+
+fn started(folder: &Path) -> usize {
+    log(folder).iter().filter(|(what, ..)| what == "start").count()
+}
+
+async fn enqueue(app: &Windlass) -> Vec<TaskHandle<u64>> {
+    let handles = app.enqueue_many((0..TASKS).map(|n| child::work::call(n, 4 + n % 3))).await;
+    handles.into_iter().map(|handle| handle.expect("the server is there")).collect()
+}
+
+async fn check_results(handles: &[TaskHandle<u64>]) {
+    for (n, handle) in (0..).zip(handles) {
+        assert_eq!(handle.result_within(LIMIT).await.expect("every accepted task ends"), n * n);
+    }
+}
+
+/// The processes that started each task, in order.
+fn runs(folder: &Path) -> HashMap<u64, Vec<u32>> {
+    let mut runs: HashMap<u64, Vec<u32>> = HashMap::new();
+    for (_, n, pid) in log(folder).into_iter().filter(|(what, ..)| what == "start") {
+        runs.entry(n).or_default().push(pid);
+    }
+    runs
+}
+
+async fn nothing_is_left(app: &Windlass, server: &RedisServer) {
+    let page = app.client().broker().dead_letters(&windlass::QueueName::default(), None, 10).await;
+    assert!(page.expect("the server is there").letters.is_empty());
+    for part in ["ready", "body", "sched", "lease", "claims", "left", "owner", "meta"] {
+        let key = format!("windlass:{{default}}:{part}");
+        until(&key, || server.command(&["EXISTS", &key]).contains('0'));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fault_001_worker_killed_and_another_replaced() {
+    let server = RedisServer::builder().append_only(true).start();
+    let folder = tempfile::tempdir().expect("a folder");
+    let url = server.url();
+    let order = Order { url: &url, folder: folder.path(), lease: Duration::from_secs(2), concurrency: CONCURRENCY };
+    let app = Windlass::connect(&url).await.expect("the server is there");
+    let handles = enqueue(&app).await;
+    let killed = WorkerProcess::start(&order);
+    let replaced = WorkerProcess::start(&order);
+
+    until("a quarter has started", || started(folder.path()) >= 500);
+    let killed_pid = killed.pid();
+    killed.kill();
+    until("half has started", || started(folder.path()) >= 1000);
+    let report = replaced.terminate();
+    assert!(report.ends_with("succeeded") || report.contains("released"), "{report}");
+    let last = WorkerProcess::start(&order);
+
+    check_results(&handles).await;
+    let runs = runs(folder.path());
+    assert_eq!(runs.len() as u64, TASKS);
+    let extra: Vec<_> = runs.iter().filter(|(_, pids)| pids.len() > 1).collect();
+    for (n, pids) in &extra {
+        assert!(pids.len() == 2 && pids[0] == killed_pid, "task {n} ran in {pids:?}; killed was {killed_pid}");
+    }
+    assert!(extra.len() <= CLAIMED, "{} tasks ran twice", extra.len());
+    nothing_is_left(&app, &server).await;
+    let report = last.terminate();
+    assert!(!report.contains("lost"), "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fault_052_redis_killed_and_restarted() {
+    let mut server = RedisServer::builder().append_only(true).start();
+    let folder = tempfile::tempdir().expect("a folder");
+    let url = server.url();
+    let order = Order { url: &url, folder: folder.path(), lease: Duration::from_secs(3), concurrency: CONCURRENCY };
+    let app = Windlass::connect(&url).await.expect("the server is there");
+    let handles = enqueue(&app).await;
+    let workers = [WorkerProcess::start(&order), WorkerProcess::start(&order)];
+
+    until("a quarter has started", || started(folder.path()) >= 500);
+    server.kill();
+    server.restart();
+
+    check_results(&handles).await;
+    let runs = runs(folder.path());
+    assert_eq!(runs.len() as u64, TASKS);
+    let extra = runs.values().filter(|pids| pids.len() > 1).count();
+    assert!(extra <= CLAIMED * workers.len(), "{extra} tasks ran twice");
+    assert!(runs.values().all(|pids| pids.len() <= 2));
+    nothing_is_left(&app, &server).await;
+    for worker in workers {
+        worker.terminate();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fault_010_stopped_worker_cannot_overwrite_what_the_new_owner_wrote() {
+    for new_owner_has_ended in [true, false] {
+        let server = RedisServer::start();
+        let folder = tempfile::tempdir().expect("a folder");
+        let url = server.url();
+        let order = Order { url: &url, folder: folder.path(), lease: Duration::from_millis(500), concurrency: 1 };
+        let app = Windlass::connect(&url).await.expect("the server is there");
+        let handle = app.enqueue(child::hold::call(1)).await.expect("the server is there");
+
+        let first = WorkerProcess::start(&order);
+        until("the first owner runs it", || started(folder.path()) == 1);
+        first.signal("-STOP");
+        let second = WorkerProcess::start(&order);
+        until("the new owner runs it", || started(folder.path()) == 2);
+        if !new_owner_has_ended {
+            first.signal("-CONT");
+        }
+        std::fs::write(folder.path().join("go"), "").expect("the folder is there");
+        assert_eq!(handle.result_within(LIMIT).await.expect("the new owner ends it"), second.pid());
+        if new_owner_has_ended {
+            first.signal("-CONT");
+        }
+        assert_eq!(first.terminate(), "0 succeeded, 1 lost");
+        assert_eq!(handle.result().await.expect("it is kept"), second.pid());
+        let status = handle.status().await.expect("the server is there").expect("it is kept");
+        assert_eq!((status.state.as_str(), status.attempt), ("succeeded", 1));
+        assert_eq!(second.terminate(), "1 succeeded");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fault_015_handler_that_blocks_its_thread_keeps_its_lease() {
+    let server = RedisServer::start();
+    let folder = tempfile::tempdir().expect("a folder");
+    let url = server.url();
+    let lease = Duration::from_millis(600);
+    let order = Order { url: &url, folder: folder.path(), lease, concurrency: 1 };
+    let app = Windlass::connect(&url).await.expect("the server is there");
+    let handle = app.enqueue(child::block::call(1, 1200)).await.expect("the server is there");
+    // Each has one thread for everything but its leases; the second would take it over.
+    let workers = [WorkerProcess::start(&order), WorkerProcess::start(&order)];
+    assert_eq!(handle.result_within(LIMIT).await.expect("it ends"), 1);
+    let reports = workers.map(WorkerProcess::terminate);
+    assert_eq!(started(folder.path()), 1, "{reports:?}");
+}

@@ -1,0 +1,8 @@
+//! Tests of the facade: configuration, bad input, the text files, and whole programs on real servers.
+
+mod bad_input;
+mod child;
+mod config;
+mod files;
+mod kill;
+mod ui;
