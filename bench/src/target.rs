@@ -142,10 +142,8 @@ impl Running {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         // The shutdown ends when the last task is settled, so that nothing is measured unfinished.
-        let before = self.progress.first.get().map_or(Duration::ZERO, Instant::elapsed);
         let report = self.worker.shutdown().await;
         let took = self.progress.first.get().map_or(Duration::ZERO, Instant::elapsed);
-        eprintln!("DEBUG {before:?} {took:?}");
         let runs = self.progress.runs.load(Ordering::Relaxed);
         let lost = report.lost + report.abandoned + report.released + report.failed + report.retried;
         if runs != tasks || report.succeeded != tasks as u64 || lost > 0 {

@@ -91,6 +91,11 @@ impl Link {
         self.0.live("connect").await.map(|_| ()).map_err(|failed| failed.error)
     }
 
+    /// Whether it is open, as far as we know.
+    pub(crate) fn is_open(&self) -> bool {
+        self.0.current().is_some()
+    }
+
     /// What the server calls this connection, if it is open.
     pub(crate) fn id(&self) -> Option<i64> {
         self.0.current()?.id

@@ -93,7 +93,7 @@ fn classify_code(code: &str) -> (ErrorKind, Reaction) {
 fn text(error: &RedisError, sent: bool) -> String {
     if error.is_io_error() {
         let what = if error.is_timeout() { "it did not answer in time".to_owned() } else { error.to_string() };
-        return if sent { format!("the connection was lost: {what}") } else { format!("cannot connect: {what}") };
+        return if sent { format!("the connection was lost: {what}") } else { format!("cannot reach Redis: {what}") };
     }
     match (error.code(), error.detail()) {
         (Some(code), Some(detail)) => format!("{code} {detail}"),
@@ -169,6 +169,9 @@ mod tests {
         assert_eq!(oom.error.to_string(), "publish: OOM command not allowed (redis: localhost:6379)");
         let refused = RedisError::from(io::Error::from(io::ErrorKind::ConnectionRefused));
         let refused = failed("connect", refused, false, false, "localhost:6379");
-        assert_eq!(refused.error.to_string(), "connect: cannot connect: connection refused (redis: localhost:6379)");
+        assert_eq!(
+            refused.error.to_string(),
+            "connect: cannot reach Redis: connection refused (redis: localhost:6379)"
+        );
     }
 }

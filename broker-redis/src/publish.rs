@@ -11,7 +11,7 @@ use windlass_core::message::wire;
 use windlass_core::{Error, ErrorKind, Message, PublishOutcome, QueueName, Result, Schedule, limits};
 
 use crate::broker::Shared;
-use crate::connection::pause;
+use crate::connection::{Link, pause};
 use crate::error::{Failed, Reaction};
 use crate::keys::Keys;
 use crate::scripts::{Call, PUBLISH};
@@ -143,7 +143,7 @@ async fn send(
         .collect())
 }
 
-async fn repeat(link: &crate::connection::Link, call: &Call, deadline: Instant) -> Result<Value, Failed> {
+async fn repeat(link: &Link, call: &Call, deadline: Instant) -> Result<Value, Failed> {
     let mut maybe_applied = false;
     let mut last = None;
     for attempt in 0.. {
@@ -162,7 +162,7 @@ async fn repeat(link: &crate::connection::Link, call: &Call, deadline: Instant) 
             }
             // The attempt that was cut short may have been sent.
             Err(_) => {
-                maybe_applied |= link.id().is_some();
+                maybe_applied |= link.is_open();
                 break;
             }
         }
@@ -172,13 +172,9 @@ async fn repeat(link: &crate::connection::Link, call: &Call, deadline: Instant) 
     Err(if maybe_applied { unknown(failed) } else { failed })
 }
 
+/// Whether the next attempt may fare better: not if the server has understood and refused.
 fn is_worth_repeating(failed: &Failed) -> bool {
-    match failed.reaction {
-        Reaction::Reconnect | Reaction::Load => true,
-        Reaction::Wait => failed.error.kind() == ErrorKind::Unavailable,
-        Reaction::Report => failed.error.kind() == ErrorKind::Unavailable,
-        Reaction::Inspect => false,
-    }
+    matches!(failed.error.kind(), ErrorKind::Unavailable | ErrorKind::Unknown) || failed.reaction == Reaction::Reconnect
 }
 
 fn unknown(failed: Failed) -> Failed {

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `test` | makes sure that the servers are there, then runs every test |
 //! | `tidy` | the rules of the house that the compiler does not know |
-//! | `ci` | format, rules, lints, documentation, examples, features |
+//! | `ci` | format, rules, lints, documentation, features, examples |
 
 mod cargo;
 mod ci;
@@ -24,7 +24,7 @@ usage: cargo xtask <command>
 
   test [-- ARGS]   install missing servers, run all tests; ARGS go to `cargo test`
   tidy             check the rules of the house
-  ci               format, rules, lints, documentation, examples, features
+  ci [STEP ...]    tools, format, tidy, clippy, docs, features, examples; all of them or the named ones
 ";
 
 fn main() -> ExitCode {
@@ -33,7 +33,7 @@ fn main() -> ExitCode {
     let outcome = match args.split_first().map(|(command, rest)| (command.as_str(), rest)) {
         Some(("test", rest)) => test::run(&root, rest),
         Some(("tidy", [])) => tidy::run(&root),
-        Some(("ci", [])) => ci::run(&root),
+        Some(("ci", rest)) => ci::run(&root, rest),
         _ => Err(USAGE.to_owned()),
     };
     match outcome {

@@ -160,6 +160,23 @@ async fn what_is_not_kept_is_told_and_removes_what_was() {
 }
 
 #[tokio::test]
+async fn a_result_that_is_not_kept_is_told() {
+    let server = RedisServer::start();
+    let backend = connect(config(&server).poll(NEVER)).await;
+    let large = Bytes::from(vec![b'x'; 200 * 1024]);
+    let waits = ["small", "large"].map(|name| start_wait(&backend, name));
+    registered(&server, 2).await;
+    let records = [succeeded("small"), Record { result: Some(large.clone()), ..succeeded("large") }];
+    let records = records.map(|record| Record { result_ttl: Retention::None, ..record });
+    backend.save(&records).await.unwrap();
+    let [small_wait, large_wait] = waits;
+    assert_eq!(told(small_wait).await.result.as_deref(), Some(&b"5"[..]));
+    assert_eq!(told(large_wait).await.result, Some(large));
+    assert_eq!(server.command(&["DBSIZE"]), "2");
+    assert_eq!(load(&backend, "small").await.unwrap().result, None);
+}
+
+#[tokio::test]
 async fn forgetting_removes_record_and_result() {
     let server = RedisServer::start();
     let backend = connect(config(&server)).await;
@@ -233,9 +250,13 @@ async fn a_full_server_refuses_and_recovers() {
     assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Rejected, true), "{error}");
     assert!(error.message().starts_with("OOM"), "{error}");
     assert_eq!(load(&backend, "a").await, None, "nothing was applied");
-    // Those who wait for what is stored are answered all the same.
-    told(start_wait(&backend, "before")).await;
-    backend.forget(&[id("before")]).await.unwrap();
+    // Those who wait for what is stored are answered all the same, also beside one who is not.
+    let waits = ["open", "late"].map(|name| start_wait(&backend, name));
+    server.command(&["RENAME", "windlass:{results}:s:before", "windlass:{results}:s:late"]);
+    let [open, late] = waits;
+    told(late).await;
+    open.abort();
+    backend.forget(&[id("late")]).await.unwrap();
     server.command(&["CONFIG", "SET", "maxmemory", "0"]);
     backend.save(&[succeeded("a"), succeeded("b")]).await.unwrap();
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{ReadHalf, WriteHalf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -82,10 +82,11 @@ impl FaultProxy {
             .spawn(move || {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
                 runtime.block_on(async move {
-                    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
-                    let addr = listener.local_addr().expect("a bound listener has an address");
+                    let socket = bound(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await;
+                    let addr = socket.local_addr().expect("a bound socket has an address");
+                    let door = Door::Shut(socket).open();
                     let _ = started.send(addr);
-                    serve(listener, addr, plans, shared, applied).await;
+                    serve(door, addr, plans, shared, applied).await;
                 });
             })
             .expect("a thread");
@@ -154,49 +155,76 @@ impl Drop for FaultProxy {
     }
 }
 
+/// The port: open to connections, or kept so that nobody else takes it, while connections are refused.
+enum Door {
+    Open(TcpListener),
+    Shut(TcpSocket),
+}
+
+impl Door {
+    fn open(self) -> Self {
+        match self {
+            Self::Shut(socket) => Self::Open(socket.listen(1024).expect("a bound socket can listen")),
+            open @ Self::Open(_) => open,
+        }
+    }
+
+    async fn shut(self, addr: SocketAddr) -> Self {
+        let Self::Open(listener) = self else { return self };
+        drop(listener);
+        let socket = bound(addr).await;
+        // A process that is being started by another thread holds a copy of every socket for a moment.
+        let _ = tokio::time::timeout(Duration::from_secs(1), async {
+            while TcpStream::connect(addr).await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        })
+        .await;
+        Self::Shut(socket)
+    }
+
+    async fn accept(&self) -> io::Result<TcpStream> {
+        match self {
+            Self::Open(listener) => listener.accept().await.map(|(client, _)| client),
+            Self::Shut(_) => std::future::pending().await,
+        }
+    }
+}
+
+/// A socket that has the port and does not listen; the port can be in use for a moment.
+async fn bound(addr: SocketAddr) -> TcpSocket {
+    loop {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_reuseaddr(true).expect("an option of every socket");
+        match socket.bind(addr) {
+            Ok(()) => return socket,
+            Err(_) => tokio::time::sleep(Duration::from_millis(1)).await,
+        }
+    }
+}
+
 /// Accepts until the handle is dropped.
 async fn serve(
-    listener: TcpListener,
+    mut door: Door,
     addr: SocketAddr,
     mut plans: watch::Receiver<Plan>,
     counters: Arc<Counters>,
     applied: mpsc::Sender<()>,
 ) {
-    let mut listener = Some(listener);
     loop {
         tokio::select! {
             changed = plans.changed() => {
                 if changed.is_err() {
                     return;
                 }
-                if plans.borrow_and_update().fault == Fault::Refuse {
-                    listener = None;
-                } else if listener.is_none() {
-                    listener = Some(rebind(addr).await);
-                }
+                let refuse = plans.borrow_and_update().fault == Fault::Refuse;
+                door = if refuse { door.shut(addr).await } else { door.open() };
                 let _ = applied.send(());
             }
-            Ok(client) = accept(listener.as_ref()) => {
+            Ok(client) = door.accept() => {
                 counters.accepted.fetch_add(1, Ordering::SeqCst);
                 tokio::spawn(connection(client, plans.clone(), Arc::clone(&counters)));
             }
-        }
-    }
-}
-
-async fn accept(listener: Option<&TcpListener>) -> io::Result<TcpStream> {
-    match listener {
-        Some(listener) => listener.accept().await.map(|(client, _)| client),
-        None => std::future::pending().await,
-    }
-}
-
-/// Takes the same port again; another program can hold it for a moment.
-async fn rebind(addr: SocketAddr) -> TcpListener {
-    loop {
-        match TcpListener::bind(addr).await {
-            Ok(listener) => return listener,
-            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
         }
     }
 }

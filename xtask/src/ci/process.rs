@@ -27,7 +27,8 @@ impl Process {
     pub(crate) fn start(name: &str, command: &mut Command) -> Result<Self, String> {
         println!("$ {}", show(command));
         let piped = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = piped.spawn().map_err(|error| format!("{name} cannot be started: {error}"))?;
+        let mut child =
+            piped.env("NO_COLOR", "1").spawn().map_err(|error| format!("{name} cannot be started: {error}"))?;
         let (sender, lines) = mpsc::channel();
         let output = child.stdout.take().map(|stdout| read(name, stdout, true, sender.clone()));
         let errors = child.stderr.take().map(|stderr| read(name, stderr, false, sender));

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::finding::Finding;
-use super::source::Source;
+use super::source::{Source, has_word};
 
 /// The first file of a crate or folder begins with its documentation.
 pub(crate) fn begins_with_doc(source: &Source) -> Option<Finding> {
@@ -11,7 +11,8 @@ pub(crate) fn begins_with_doc(source: &Source) -> Option<Finding> {
     let head = matches!(name, "lib.rs" | "main.rs" | "mod.rs");
     let cure = "say in one or two `//!` sentences what lives here";
     // A crate may have its README as its documentation.
-    let documented = ["//!", "#![doc"].iter().any(|start| source.text.starts_with(start));
+    let first = source.text.lines().next().unwrap_or_default();
+    let documented = first.starts_with("//!") || (first.starts_with("#![") && has_word(first, "doc"));
     (head && !documented).then(|| Finding::new(&source.path, 0, "the file does not begin with `//!`", cure))
 }
 
@@ -88,7 +89,7 @@ mod tests {
         assert!(begins_with_doc(&Source::new("core/src/lib.rs", "mod a;\n")).is_some());
         assert!(begins_with_doc(&Source::new("core/src/a/mod.rs", "// no\n")).is_some());
         assert!(begins_with_doc(&Source::new("core/src/lib.rs", "//! Yes.\n")).is_none());
-        assert!(begins_with_doc(&Source::new("core/src/lib.rs", "#![doc = include_str!(x)]\n")).is_none());
+        assert!(begins_with_doc(&Source::new("core/src/lib.rs", "#![cfg_attr(a, doc = include_str!(x))]\n")).is_none());
         assert!(begins_with_doc(&Source::new("core/src/a.rs", "mod a;\n")).is_none());
     }
 
