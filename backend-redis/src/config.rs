@@ -182,6 +182,18 @@ mod tests {
     }
 
     #[test]
+    fn settings_are_read() {
+        use serde::de::value::{Error, MapDeserializer};
+        let read = |settings: [(&'static str, &'static str); 2]| {
+            RedisBackendConfig::deserialize(MapDeserializer::<_, Error>::new(settings.into_iter()))
+        };
+        let config = read([("url", "redis://h"), ("poll", "500ms")]).unwrap();
+        assert_eq!(config, RedisBackendConfig::new("redis://h").poll(Duration::from_millis(500)));
+        assert!(read([("url", "redis://h"), ("pool", "1s")]).unwrap_err().to_string().contains("unknown field `pool`"));
+        assert!(read([("url", "redis://h"), ("poll", "soon")]).unwrap_err().to_string().contains("\"soon\""));
+    }
+
+    #[test]
     fn no_secret_is_shown() {
         let urls = [
             "redis://:pw@h",

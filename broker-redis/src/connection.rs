@@ -88,7 +88,7 @@ impl Link {
 
     /// Opens the connection if it is not open.
     pub(crate) async fn open(&self) -> Result<()> {
-        self.0.live("connect").await.map(|_| ()).map_err(|failed| failed.error)
+        self.0.live().await.map(|_| ()).map_err(|failed| failed.error)
     }
 
     /// Whether it is open, as far as we know.
@@ -118,7 +118,7 @@ impl Link {
     }
 
     async fn load(&self, step: &Step) -> Result<(), Failed> {
-        let mut live = self.0.live(step.operation).await?;
+        let mut live = self.0.live().await?;
         let loading = async { step.script().load_async(&mut live.connection).await };
         self.0.within(step.operation, self.0.operation_timeout, false, live.generation, loading).await.map(|_| ())
     }
@@ -140,7 +140,7 @@ impl Link {
         limit: Duration,
         unknown: bool,
     ) -> Result<Value, Failed> {
-        let mut live = self.0.live(operation).await?;
+        let mut live = self.0.live().await?;
         let answer = command.query_async::<Value>(&mut live.connection);
         self.0.within(operation, limit, unknown, live.generation, answer).await
     }
@@ -180,7 +180,7 @@ impl Inner {
 
     /// The open connection, or a new one. Callers that come while one is being opened get the
     /// outcome of that attempt, not an attempt each.
-    async fn live(self: &Arc<Self>, operation: &'static str) -> Result<Live, Failed> {
+    async fn live(self: &Arc<Self>) -> Result<Live, Failed> {
         if let Some(live) = self.current() {
             return Ok(live);
         }
@@ -195,18 +195,19 @@ impl Inner {
             return Err(Failed::unsent(error.duplicate()));
         }
         sleep_until(pace.next).await;
-        match timeout(self.connect_timeout, self.connect()).await {
-            Ok(Ok(live)) => {
+        let opened = timeout(self.connect_timeout, self.connect()).await;
+        match opened.unwrap_or_else(|_| Err(self.unreachable(too_slow()))) {
+            Ok(live) => {
                 self.connected(&mut pace);
                 *self.live.lock().unwrap_or_else(PoisonError::into_inner) = Some(live.clone());
                 Ok(live)
             }
-            Ok(Err(error)) => Err(Failed::unsent(self.not_connected(&mut pace, error))),
-            Err(_) => {
-                let error = failed(operation, too_slow(), false, false, &self.address).error;
-                Err(Failed::unsent(self.not_connected(&mut pace, error)))
-            }
+            Err(error) => Err(Failed::unsent(self.not_connected(&mut pace, error))),
         }
+    }
+
+    fn unreachable(&self, cause: RedisError) -> Error {
+        failed("connect", cause, false, false, &self.address).error
     }
 
     fn connected(&self, pace: &mut Pace) {
@@ -229,7 +230,6 @@ impl Inner {
     }
 
     async fn connect(self: &Arc<Self>) -> Result<Live> {
-        let named = |cause| failed("connect", cause, false, false, &self.address).error;
         let generation = self.generations.fetch_add(1, Ordering::Relaxed) + 1;
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(None)
@@ -238,11 +238,11 @@ impl Inner {
             .set_write_backpressure_boundary(128 * 1024)
             .set_push_sender(watcher(Arc::downgrade(self), generation));
         let opened = self.client.get_multiplexed_async_connection_with_config(&config).await;
-        let mut connection = opened.map_err(named)?;
+        let mut connection = opened.map_err(|cause| self.unreachable(cause))?;
         let mut ask = redis::cmd("CLIENT");
         let id = ask.arg("ID").query_async::<i64>(&mut connection).await.ok();
         if self.curious {
-            let server = Server::read(&mut connection).await.map_err(named)?;
+            let server = Server::read(&mut connection).await.map_err(|cause| self.unreachable(cause))?;
             server.check(&self.address)?;
             self.warned.call_once(|| server.warn(&self.address));
         }

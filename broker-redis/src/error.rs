@@ -48,6 +48,9 @@ pub(crate) fn failed(operation: &'static str, cause: RedisError, sent: bool, unk
     Failed { error: error.with_source(cause), reaction, maybe_applied: lost }
 }
 
+/// How a server begins the refusal of a command or key inside a script.
+const NOT_IN_SCRIPT: &str = "The user executing the script can't";
+
 /// The table: what each error of the driver means.
 fn classify(error: &RedisError) -> (ErrorKind, Reaction) {
     match error.kind() {
@@ -57,6 +60,9 @@ fn classify(error: &RedisError) -> (ErrorKind, Reaction) {
         Driver::InvalidClientConfig => (ErrorKind::Unavailable, Reaction::Reconnect),
         Driver::RESP3NotSupported => (ErrorKind::Config, Reaction::Report),
         Driver::UnexpectedReturnType | Driver::Client => (ErrorKind::Internal, Reaction::Report),
+        Driver::Server(_) if error.detail().is_some_and(|text| text.starts_with(NOT_IN_SCRIPT)) => {
+            (ErrorKind::Denied, Reaction::Report)
+        }
         Driver::Server(server) => classify_server(server),
         Driver::Extension => classify_code(error.code().unwrap_or_default()),
         _ => (ErrorKind::Rejected, Reaction::Report),
@@ -140,6 +146,7 @@ mod tests {
             (server("NOREPLICAS Not enough good replicas to write."), true, Rejected, true, Wait),
             (server("WRONGTYPE Operation against a key"), true, Rejected, false, Inspect),
             (server("NOPERM this user has no permissions"), true, Denied, false, Report),
+            (server("ERR The user executing the script can't run this command"), true, Denied, false, Report),
             (server("NOAUTH Authentication required."), true, Denied, false, Report),
             (server("WRONGPASS invalid username-password pair"), false, Denied, false, Report),
             (server("NOPROTO unsupported protocol version"), false, Config, false, Report),

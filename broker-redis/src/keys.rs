@@ -27,6 +27,8 @@ pub(crate) enum Part {
     Seq,
     /// Wakes one waiting worker for each entry.
     Bell,
+    /// Tokens and ids of claims that were lost, by the millisecond they were.
+    Lost,
     /// Ids of dead letters, by the millisecond of their death.
     Dead,
     /// Id of a dead letter to message.
@@ -36,7 +38,7 @@ pub(crate) enum Part {
 }
 
 impl Part {
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::Ready,
         Self::Body,
         Self::Sched,
@@ -48,6 +50,7 @@ impl Part {
         Self::Meta,
         Self::Seq,
         Self::Bell,
+        Self::Lost,
         Self::Dead,
         Self::DeadBody,
         Self::DeadInfo,
@@ -66,6 +69,7 @@ impl Part {
             Self::Meta => "meta",
             Self::Seq => "seq",
             Self::Bell => "bell",
+            Self::Lost => "lost",
             Self::Dead => "dead",
             Self::DeadBody => "deadbody",
             Self::DeadInfo => "deadinfo",
@@ -76,7 +80,7 @@ impl Part {
     pub(crate) const fn redis_type(self) -> &'static str {
         match self {
             Self::Ready | Self::Bell => "list",
-            Self::Sched | Self::Lease | Self::Solo | Self::Dead => "zset",
+            Self::Sched | Self::Lease | Self::Solo | Self::Lost | Self::Dead => "zset",
             Self::Seq => "string",
             Self::Body | Self::Claims | Self::Left | Self::Owner | Self::Meta | Self::DeadBody | Self::DeadInfo => {
                 "hash"

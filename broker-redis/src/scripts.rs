@@ -30,10 +30,10 @@ macro_rules! step {
 }
 
 step!(PUBLISH, "publish", unknown: true, "lua/publish.lua", [Ready Body Sched Bell Dead]);
-step!(FETCH, "fetch", unknown: false, "lua/fetch.lua", [Ready Body Sched Lease Solo Claims Left Owner Meta Seq Bell]);
+step!(FETCH, "fetch", unknown: false, "lua/fetch.lua", [Ready Body Sched Lease Solo Claims Left Owner Meta Seq Bell Lost]);
 step!(EXTEND, "extend", unknown: false, "lua/extend.lua", [Lease Solo Left Owner]);
 step!(SETTLE, "settle", unknown: true, "lua/settle.lua",
-    [Ready Body Sched Lease Solo Claims Left Owner Meta Bell Dead DeadBody DeadInfo]);
+    [Ready Body Sched Lease Solo Claims Left Owner Meta Bell Lost Dead DeadBody DeadInfo]);
 step!(CANCEL, "cancel", unknown: true, "lua/cancel.lua", [Body Owner Sched Meta]);
 step!(LOCATE, "locate", unknown: false, "lua/locate.lua", [Body Owner Sched Meta Dead]);
 step!(DEAD, "dead_letters", unknown: false, "lua/dead.lua", [Dead DeadBody DeadInfo]);

@@ -3,7 +3,7 @@
 use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -110,7 +110,8 @@ pub const DEFAULT_QUEUE: &str = "default";
 
 impl Default for QueueName {
     fn default() -> Self {
-        Self(DEFAULT_QUEUE.into())
+        static DEFAULT: LazyLock<QueueName> = LazyLock::new(|| QueueName(DEFAULT_QUEUE.into()));
+        DEFAULT.clone()
     }
 }
 

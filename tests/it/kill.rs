@@ -11,8 +11,9 @@ use crate::child::{self, Order, WorkerProcess, log, until};
 
 const TASKS: u64 = 2000;
 const CONCURRENCY: usize = 10;
-/// Running, and fetched ahead: what one worker can have claimed at a time.
-const CLAIMED: usize = CONCURRENCY * 3;
+/// Running, and fetched ahead (what is done in 10 ms, at 4 ms a task): what one worker can have
+/// claimed at a time.
+const CLAIMED: usize = CONCURRENCY * 4;
 const LIMIT: Duration = Duration::from_secs(90);
 
 fn started(folder: &Path) -> usize {

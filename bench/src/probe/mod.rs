@@ -25,7 +25,7 @@ pub(crate) fn measure(options: &Options) -> Result<Report> {
     let redis = is_redis(&options.broker);
     let needs_redis = matches!(options.probe, Probe::Floor | Probe::Idle | Probe::Memory);
     if needs_redis && !redis {
-        return Err(format!("the probe {:?} reads a Redis server: --broker must be redis://…", options.probe).into());
+        return Err("this probe reads a Redis server: --broker must be redis://…".into());
     }
     let warm_up = u64::from(!matches!(options.probe, Probe::Idle | Probe::Memory));
     let (mut ours, mut floors) = (Vec::new(), Vec::new());

@@ -1,7 +1,7 @@
 -- Claims due messages: makes due what was delayed, takes back what lost workers held, and records
 -- the claim in the same step that takes the ids off the list.
 --
--- KEYS   ready body sched lease solo claims left owner meta seq bell
+-- KEYS   ready body sched lease solo claims left owner meta seq bell lost
 -- ARGV   most messages (up to 1000), lease in milliseconds
 -- Returns the milliseconds until there can be something (-1: nothing is known of), or
 --        {token, ids, lengths of the bodies, the bodies one after the other, progress of each}:
@@ -9,9 +9,10 @@
 --
 -- The first write removes something, so that claims go on when the server is out of memory.
 
-local ready, body, sched, lease, solo, claims, left, owner, meta, seq, bell = unpack(KEYS)
+local ready, body, sched, lease, solo, claims, left, owner, meta, seq, bell, lost = unpack(KEYS)
 local max, span = tonumber(ARGV[1]), tonumber(ARGV[2])
 local PROMOTE, REAP, REAPED, ROUNDS, BYTES = 200, 10, 1000, 10, 4194304
+local HOUR = 3600 -- How long it is known that a claim was lost, in seconds.
 
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
@@ -39,23 +40,30 @@ if calm and redis.call('LLEN', ready) == 0 then return idle() end
 local silent = redis.call('LLEN', bell) == 0
 local last = tonumber(redis.call('GET', seq) or '0')
 for _, hash in ipairs({body, owner, claims, left, meta}) do redis.call('HLEN', hash) end
+redis.call('ZCARD', lost)
 
 if #due > 0 then
   redis.call('ZREM', sched, unpack(due))
   redis.call('RPUSH', ready, unpack(due))
 end
 
--- Offers ids again, the last of the list at the head, with one more loss each.
-local function offer(lost)
-  redis.call('HDEL', owner, unpack(lost))
-  local before, counts = redis.call('HMGET', meta, unpack(lost)), {}
-  for i = 1, #lost do
+-- Offers ids again, the last of the list at the head, with one more loss each; notes under which
+-- tokens they were lost.
+local function offer(ids, tokens)
+  redis.call('HDEL', owner, unpack(ids))
+  local before, counts, notes = redis.call('HMGET', meta, unpack(ids)), {}, {}
+  for i = 1, #ids do
     local failures, losses, rest = string.match(before[i] or '0 0 0 0', '^(%d+) (%d+) (.*)$')
-    counts[#counts + 1] = lost[i]
-    counts[#counts + 1] = failures .. ' ' .. string.format('%.0f', losses + 1) .. ' ' .. rest
+    counts[2 * i - 1] = ids[i]
+    counts[2 * i] = failures .. ' ' .. string.format('%.0f', losses + 1) .. ' ' .. rest
+    notes[2 * i - 1] = string.format('%.0f', now)
+    notes[2 * i] = tokens[i] .. ' ' .. ids[i]
   end
   redis.call('HSET', meta, unpack(counts))
-  redis.call('LPUSH', ready, unpack(lost))
+  redis.call('LPUSH', ready, unpack(ids))
+  redis.call('ZREMRANGEBYSCORE', lost, '-inf', string.format('%.0f', now - 1000 * HOUR))
+  redis.call('ZADD', lost, unpack(notes))
+  redis.call('EXPIRE', lost, HOUR)
 end
 
 local function forget(token)
@@ -67,40 +75,37 @@ end
 -- Takes back what a claim still holds, except for what has a lease of its own.
 local function reap(token)
   redis.call('ZREM', lease, token)
-  local ids, lost, apart = {}, {}, {}
+  local ids, back, tokens, apart, kept = {}, {}, {}, {}, 0
   for id in string.gmatch(redis.call('HGET', claims, token) or '', '%S+') do ids[#ids + 1] = id end
   if #ids > 0 then
     local owners = redis.call('HMGET', owner, unpack(ids))
     if redis.call('ZCARD', solo) > 0 then apart = redis.call('ZMSCORE', solo, unpack(ids)) end
-    local kept = 0
     for i = #ids, 1, -1 do
-      if owners[i] == token then
-        if apart[i] then kept = kept + 1 else lost[#lost + 1] = ids[i] end
+      if owners[i] == token and apart[i] then
+        kept = kept + 1
+      elseif owners[i] == token then
+        back[#back + 1] = ids[i]
+        tokens[#back] = token
       end
     end
-    if #lost > 0 then offer(lost) end
-    if kept > 0 then
-      redis.call('HSET', left, token, kept)
-      return #lost
-    end
   end
-  forget(token)
-  return #lost
+  if #back > 0 then offer(back, tokens) end
+  if kept > 0 then redis.call('HSET', left, token, kept) else forget(token) end
+  return #back
 end
 
 if #single > 0 then
   redis.call('ZREM', solo, unpack(single))
-  local owners, lost, tokens = redis.call('HMGET', owner, unpack(single)), {}, {}
+  local owners, back, tokens = redis.call('HMGET', owner, unpack(single)), {}, {}
   for i = #single, 1, -1 do
-    local token = owners[i]
-    if token then
-      lost[#lost + 1] = single[i]
-      tokens[token] = (tokens[token] or 0) + 1
+    if owners[i] then
+      back[#back + 1] = single[i]
+      tokens[#back] = owners[i]
     end
   end
-  if #lost > 0 then offer(lost) end
-  for token, count in pairs(tokens) do
-    if redis.call('HINCRBY', left, token, -count) <= 0 then forget(token) end
+  if #back > 0 then offer(back, tokens) end
+  for _, token in ipairs(tokens) do
+    if redis.call('HINCRBY', left, token, -1) <= 0 then forget(token) end
   end
 end
 

@@ -1,6 +1,6 @@
 -- Says what becomes of claimed messages.
 --
--- KEYS   ready body sched lease solo claims left owner meta bell dead deadbody deadinfo,
+-- KEYS   ready body sched lease solo claims left owner meta bell lost dead deadbody deadinfo,
 --        then the tomb of each item with action A, in their order
 -- ARGV   life of dead letters in milliseconds, most dead letters, count of groups;
 --        for each group of plain acknowledgements: token, count of ids, the ids;
@@ -9,13 +9,13 @@
 --          Q requeue after x milliseconds, progress y
 --          R release, progress y
 --          D to the dead letters, reason x, progress y
--- Returns one character an item: S settled, L lost. An item that is gone altogether, as its claim
---        is, was settled by an earlier call whose answer did not arrive.
+-- Returns one character an item: S settled, L lost. An item that is gone, and was not lost by this
+--        claim, was settled by an earlier call whose answer did not arrive.
 --
 -- The first write removes something, so that tasks can end when the server is out of memory.
 
-local ready, body, sched, lease, solo, claims, left, owner, meta, bell = unpack(KEYS, 1, 10)
-local dead, deadbody, deadinfo = unpack(KEYS, 11, 13)
+local ready, body, sched, lease, solo, claims, left, owner, meta, bell, lost = unpack(KEYS, 1, 11)
+local dead, deadbody, deadinfo = unpack(KEYS, 12, 14)
 local life, most = tonumber(ARGV[1]), tonumber(ARGV[2])
 local NEAR, TRIM = 5000, 100 -- Waiting workers look again every NEAR milliseconds.
 
@@ -30,6 +30,7 @@ local answer = {}
 -- What to say about a message that is not claimed under the token that was given.
 local function stranger(id, token, claim)
   if claim or redis.call('HEXISTS', body, id) == 1 then return 'L' end
+  if redis.call('ZSCORE', lost, token .. ' ' .. id) then return 'L' end
   local list = redis.call('HGET', claims, token)
   if list and not string.find(' ' .. list .. ' ', ' ' .. id .. ' ', 1, true) then return 'L' end
   return 'S'
@@ -97,7 +98,7 @@ local owners = redis.call('HMGET', owner, unpack(ids))
 
 local free, gone, forget, counts, times = {}, {}, {}, {}, {}
 local tail, head, died, infos, tombs = {}, {}, {}, {}, {}
-local done, tokens, soonest, tomb = {}, {}, nil, 13
+local done, tokens, soonest, tomb = {}, {}, nil, 14
 
 local function keep(id, progress)
   if progress ~= '' then

@@ -17,11 +17,12 @@ use crate::pause::Pause;
 const FETCH: usize = 200;
 /// The longest wait for a wake-up before the queue is looked at anyway.
 const READY: Duration = Duration::from_secs(2);
-/// Tasks that are shorter than this in the mean are fetched ahead: they wait in the worker for
-/// less time than a round trip would take. Longer ones would keep work from idle workers.
-const SHORT: Duration = Duration::from_millis(10);
-/// Tasks fetched ahead, for each that may run.
-const AHEAD: usize = 2;
+/// How much work is fetched ahead: what the lane does in this time, by the mean of its run times.
+/// It hides the round trips of short tasks; of long ones nothing is fetched ahead, because it would
+/// wait here while another worker is idle.
+const AHEAD: Duration = Duration::from_millis(10);
+/// Most messages that are fetched ahead.
+const MOST_AHEAD: usize = 1000;
 
 #[derive(Debug)]
 pub(super) struct Lane {
@@ -121,12 +122,10 @@ impl Lane {
             if self.engine.stop.is_cancelled() {
                 return None;
             }
-            let is_short = self.mean.load(Ordering::Relaxed) < SHORT.as_nanos() as u64;
-            let allowed = if is_short { self.concurrency * (1 + AHEAD) } else { self.concurrency };
-            let free = allowed.saturating_sub(self.room.taken.load(Ordering::Acquire));
+            let ahead = self.ahead();
+            let free = (self.concurrency + ahead).saturating_sub(self.room.taken.load(Ordering::Acquire));
             // While there is work in stock, small fetches are not worth their round trip.
-            let worth = if is_short { (allowed / 4).clamp(1, FETCH) } else { 1 };
-            if free >= worth {
+            if free >= (ahead / 4).clamp(1, FETCH) {
                 return Some(free.min(FETCH));
             }
             tokio::select! {
@@ -134,6 +133,13 @@ impl Lane {
                 () = self.room.freed.notified() => {}
             }
         }
+    }
+
+    /// How many messages are worth having in stock.
+    fn ahead(&self) -> usize {
+        let mean = u128::from(self.mean.load(Ordering::Relaxed).max(1));
+        let runs = AHEAD.as_nanos() / mean;
+        usize::try_from(runs).map_or(MOST_AHEAD, |runs| runs.saturating_mul(self.concurrency).min(MOST_AHEAD))
     }
 
     fn take(self: &Arc<Self>, deliveries: Vec<Delivery>, claimed: Instant) {

@@ -1,12 +1,13 @@
 //! A child process that never outlives the test.
 
 use std::io;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 /// A running server program.
 ///
 /// A second small process, the guard, holds the reading end of a pipe; when the test program ends in
-/// whatever way, the pipe closes and the guard kills the server.
+/// whatever way, the pipe closes, and the guard kills the server and removes its folder.
 #[derive(Debug)]
 pub(super) struct Process {
     server: Child,
@@ -14,11 +15,12 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Starts `command` with its input and output closed.
-    pub(super) fn spawn(command: &mut Command) -> io::Result<Self> {
+    /// Starts `command`, which keeps its files in `folder`, with its input and output closed.
+    pub(super) fn spawn(command: &mut Command, folder: &Path) -> io::Result<Self> {
         let mut server = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
         let guard = Command::new("sh")
-            .args(["-c", "read -r _; kill -9 \"$0\"", &server.id().to_string()])
+            .args(["-c", "read -r _; kill -9 \"$0\"; rm -rf \"$1\"", &server.id().to_string()])
+            .arg(folder)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())

@@ -181,7 +181,7 @@ impl RedisServerBuilder {
     }
 
     fn launch(&self, port: u16, folder: &Path) -> io::Result<Process> {
-        let mut process = match Process::spawn(&mut self.command_line(port, folder)) {
+        let mut process = match Process::spawn(&mut self.command_line(port, folder), folder) {
             Ok(process) => process,
             Err(error) if error.kind() == io::ErrorKind::NotFound => panic!("{MISSING}"),
             Err(error) => return Err(error),

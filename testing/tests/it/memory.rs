@@ -76,6 +76,29 @@ async fn a_waiter_learns_of_a_time_that_is_earlier_than_the_one_it_waits_for() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_message_that_becomes_due_does_not_wake_everybody() {
+    let broker = MemoryBroker::new();
+    let schedule = Schedule::After(Duration::from_secs(1));
+    let message = Message { schedule, ..fixture::message(&fixture::queue(), "[]") };
+    broker.publish(std::slice::from_ref(&message)).await.unwrap();
+    let mut waiters = tokio::task::JoinSet::new();
+    for _ in 0..16 {
+        let (broker, message) = (broker.clone(), message.clone());
+        waiters.spawn(async move {
+            let start = Instant::now();
+            broker.ready(&message.queue, Duration::from_secs(10)).await.unwrap();
+            let woken = start.elapsed() < Duration::from_secs(9);
+            // A worker needs a moment between the two calls.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            (woken, fetch(&broker, &message).await.len())
+        });
+    }
+    let ended = waiters.join_all().await;
+    assert_eq!(ended.iter().filter(|(woken, _)| *woken).count(), 1);
+    assert_eq!(ended.iter().map(|(_, fetched)| fetched).sum::<usize>(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_broker_holds_nothing_when_all_has_ended() {
     let broker = MemoryBroker::new();
     let messages = fixture::messages(&fixture::queue(), 100);

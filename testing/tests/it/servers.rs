@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -38,7 +39,7 @@ fn a_server_ends_with_a_program_that_is_killed() {
     const NAME: &str = "servers::a_server_ends_with_a_program_that_is_killed";
     if std::env::var_os(CHILD).is_some() {
         let server = RedisServer::start();
-        println!("\npid={}", server.pid());
+        println!("\nserver={} {}", server.pid(), server.folder().display());
         std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
         return;
     }
@@ -50,11 +51,13 @@ fn a_server_ends_with_a_program_that_is_killed() {
         .spawn()
         .unwrap();
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let pid = lines.map_while(Result::ok).find_map(|line| line.strip_prefix("pid=")?.parse().ok()).unwrap();
-    assert!(exists(pid));
+    let line = lines.map_while(Result::ok).find(|line| line.starts_with("server=")).unwrap();
+    let (pid, folder) = line["server=".len()..].split_once(' ').unwrap();
+    let (pid, folder) = (pid.parse().unwrap(), PathBuf::from(folder));
+    assert!(exists(pid) && folder.is_dir());
     child.kill().unwrap();
     child.wait().unwrap();
-    until("the end of the server", || !exists(pid));
+    until("the end of the server and its folder", || !exists(pid) && !folder.exists());
 }
 
 #[test]

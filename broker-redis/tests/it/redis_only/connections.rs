@@ -96,7 +96,7 @@ async fn an_unreachable_server_is_named_without_its_password() {
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
     assert!(error.is_retryable());
     let text = format!("{error:?}");
-    assert!(text.contains(&format!("cannot reach Redis: Connection refused")), "{text}");
+    assert!(text.contains("cannot reach Redis: Connection refused"), "{text}");
     assert!(text.contains(&format!("127.0.0.1:{port}")) && !text.contains("secret"), "{text}");
 }
 
@@ -123,6 +123,46 @@ async fn a_wrong_password_is_denied_without_showing_it() {
     let none = RedisBrokerConfig::new(format!("redis://127.0.0.1:{}", server.port()));
     assert_eq!(RedisBroker::connect(none).await.unwrap_err().kind(), ErrorKind::Denied);
     connect(server.url()).await;
+}
+
+/// The list of the README.
+const PERMISSIONS: &str = "+hello +info +client|id +client|unblock +evalsha +script|load +blpop +type \
+    +time +get +set +mget +expire +pexpire +lpop +lpush +rpush +llen +hget +hset +hmget +hdel +hlen +hexists +hincrby \
+    +zadd +zrem +zcard +zscore +zmscore +zrange +zrangebyscore +zremrangebyscore";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_with_the_documented_permissions_can_do_everything() {
+    let server = RedisServer::start();
+    let mut rule = vec!["ACL", "SETUSER", "worker", "on", ">secret", "~windlass:*", "-@all"];
+    rule.extend(PERMISSIONS.split_whitespace());
+    server.command(&rule);
+    let broker = connect(server.url().replace("redis://", "redis://worker:secret@")).await;
+    let queue = fixture::queue();
+    let ids = publish_count(&broker, &queue, 5).await;
+    let again = Message { remember: Some(LONG), id: ids[0].clone(), ..fixture::message(&queue, "again") };
+    assert!(matches!(broker.publish(&[again]).await.unwrap()[..], [PublishOutcome::Duplicate]));
+    broker.cancel(&queue, &ids[4]).await.unwrap();
+    broker.locate(&queue, &ids[0]).await.unwrap();
+    let taken = broker.fetch(&FetchRequest { lease: millis(100), ..request(&queue, 4) }).await.unwrap();
+    broker.extend(&[taken[0].receipt.clone()], millis(300)).await.unwrap();
+    let mut back = 0;
+    while back < 4 {
+        broker.ready(&queue, millis(300)).await.unwrap();
+        let some = fetch(&broker, &queue, 4).await;
+        back += some.len();
+        settle(&broker, &some, Disposition::DeadLetter).await;
+    }
+    assert_eq!(broker.dead_letters(&queue, None, 10).await.unwrap().letters.len(), 4);
+    assert_eq!(broker.replay(&queue, &ids[..4]).await.unwrap(), 4);
+    let some = fetch(&broker, &queue, 4).await;
+    settle(&broker, &some[..1], Disposition::Requeue { after: LONG }).await;
+    settle(&broker, &some[1..2], Disposition::Release).await;
+    let remember = Settlement { remember: Some(LONG), ..settlement(&some[2], Disposition::Acknowledge) };
+    assert_eq!(broker.settle(&[remember]).await.unwrap(), [SettleOutcome::Settled]);
+    acknowledge(&broker, &some[3..]).await;
+    server.command(&["ACL", "SETUSER", "worker", "-lpop"]);
+    let error = broker.fetch(&request(&queue, 1)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Denied, "{error:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

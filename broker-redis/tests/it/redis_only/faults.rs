@@ -83,6 +83,25 @@ async fn a_settlement_whose_answer_is_lost_can_be_repeated() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_lost_claim_is_told_also_when_another_worker_has_finished_its_task() {
+    let server = RedisServer::start();
+    let broker = connect(server.url()).await;
+    let queue = fixture::queue();
+    publish_count(&broker, &queue, 3).await;
+    let lost = broker.fetch(&FetchRequest { lease: millis(50), ..request(&queue, 3) }).await.unwrap();
+    acknowledge(&broker, &lost[..1]).await;
+    broker.extend(&[lost[1].receipt.clone()], millis(100)).await.unwrap();
+    let mut again = fetch_some(&broker, &queue, 3).await;
+    while again.len() < 2 {
+        again.extend(fetch_some(&broker, &queue, 3).await);
+    }
+    acknowledge(&broker, &again).await;
+    let late: Vec<_> = lost.iter().map(|delivery| settlement(delivery, Disposition::Acknowledge)).collect();
+    let outcomes = broker.settle(&late).await.unwrap();
+    assert_eq!(outcomes, [SettleOutcome::Settled, SettleOutcome::Lost, SettleOutcome::Lost]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_was_claimed_for_a_caller_who_has_gone_is_given_back() {
     let server = RedisServer::start();
     let proxy = FaultProxy::start(server.port());
