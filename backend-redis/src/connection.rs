@@ -19,7 +19,7 @@ use tokio::time::{sleep, timeout};
 use windlass_core::{Error, ErrorKind, Result};
 
 use crate::config::RedisBackendConfig;
-use crate::error::{Reaction, failed, not_connected, reaction};
+use crate::error::{Reaction, failed, is_away, not_connected, reaction};
 use crate::thread::Spawner;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -89,7 +89,7 @@ impl Link {
         Answer: Future<Output = RedisResult<T>>,
     {
         let start = Instant::now();
-        let live = self.spawner.within(self.operation_timeout, self.live(operation)).await;
+        let live = self.spawner.within(self.patience(), self.live(operation)).await;
         let Live { connection, broken } = live.unwrap_or_else(|| Err(self.unreachable(operation)))?;
         let left = self.operation_timeout.saturating_sub(start.elapsed());
         let answer = self.spawner.within(left, send(connection)).await;
@@ -127,13 +127,18 @@ impl Link {
             }
             match &*state.borrow_and_update() {
                 State::Up(live) => return Ok(live.clone()),
-                State::Down { since, error } if !error.is_retryable() || since.elapsed() >= self.operation_timeout => {
+                State::Down { since, error } if !error.is_retryable() || since.elapsed() >= self.patience() => {
                     return Err(error.duplicate());
                 }
                 State::Fresh | State::Down { .. } => {}
             }
             state.changed().await.map_err(|_| closed(operation))?;
         }
+    }
+
+    /// How long to wait for a connection: half of the time, because what follows needs some too.
+    fn patience(&self) -> Duration {
+        self.operation_timeout / 2
     }
 
     fn unreachable(&self, operation: &'static str) -> Error {
@@ -220,7 +225,7 @@ impl Opener {
             let mut connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
             // A server that still loads its data takes connections, but no commands.
             match redis::cmd("PING").query_async::<()>(&mut connection).await {
-                Err(error) if reaction(&error) != Reaction::Report => Err(error),
+                Err(error) if is_away(&error) => Err(error),
                 Ok(()) | Err(_) => Ok(connection),
             }
         };

@@ -19,6 +19,11 @@ pub(crate) fn reaction(cause: &RedisError) -> Reaction {
     classify(cause).1
 }
 
+/// Whether the server is of no use at the moment, not even for reading.
+pub(crate) fn is_away(cause: &RedisError) -> bool {
+    classify(cause).0 == ErrorKind::Unavailable
+}
+
 /// Names an error of a request that has left this process. `unknown`: its caller must know when it
 /// cannot be told whether it was applied.
 pub(crate) fn failed(operation: &'static str, cause: RedisError, unknown: bool, address: &str) -> Error {

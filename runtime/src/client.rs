@@ -1,9 +1,8 @@
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use futures_util::stream;
-use windlass_core::limits::{PAYLOAD_BYTES, batches};
+use windlass_core::limits::{BATCH_ITEMS, PAYLOAD_BYTES};
 use windlass_core::task::CallParts;
 use windlass_core::{
     Backend, Broker, Call, Clock, Message, Options, PublishOutcome, Result, Schedule, TaskId, Timestamp,
@@ -11,7 +10,7 @@ use windlass_core::{
 
 use crate::clock::{SystemClock, new_id};
 use crate::handle::TaskHandle;
-use crate::publisher::{self, Publisher};
+use crate::publisher::{Batch, Publisher};
 
 /// Batches of one `enqueue_many` that are under way at the same time.
 const BATCHES_UNDER_WAY: usize = 2;
@@ -96,33 +95,24 @@ impl Client {
     /// One bad call does not stop the others. Errors and cancel safety are those of
     /// [`Client::enqueue`], for each call.
     pub async fn enqueue_many<O>(&self, calls: impl IntoIterator<Item = Call<O>>) -> Vec<Result<TaskHandle<O>>> {
-        let checked: Vec<Result<Message>> =
-            calls.into_iter().map(|call| call.into_parts().and_then(|parts| self.message(parts))).collect();
-        let mut places = Vec::with_capacity(checked.len());
-        let mut messages = Vec::with_capacity(checked.len());
-        for message in checked {
-            places.push(message.map(|message| {
-                let place = (message.id.clone(), message.queue.clone());
-                messages.push(message);
-                place
-            }));
+        let mut calls = calls.into_iter();
+        let mut handles = Vec::with_capacity(calls.size_hint().0);
+        let mut under_way = VecDeque::with_capacity(BATCHES_UNDER_WAY);
+        loop {
+            let batch = Batch::new(calls.by_ref().take(BATCH_ITEMS).map(|call| self.message(call.into_parts()?)));
+            let is_last = batch.places.is_empty();
+            if !is_last {
+                under_way.push_back(batch.send(&*self.0.broker).await);
+            }
+            // While one batch is under way the next one is encoded, so neither waits for the other.
+            if under_way.len() == BATCHES_UNDER_WAY || is_last {
+                let Some(sent) = under_way.pop_front() else { return handles };
+                handles.extend(sent.answers().await.map(|answer| {
+                    let (id, queue, outcome) = answer?;
+                    self.handle(id, queue, outcome)
+                }));
+            }
         }
-        let broker = &*self.0.broker;
-        let mut outcomes = stream::iter(batches(&messages, |message| message.payload.len()))
-            .map(|batch| publisher::publish(broker, batch))
-            .buffered(BATCHES_UNDER_WAY)
-            .flat_map(stream::iter);
-        let mut handles = Vec::with_capacity(places.len());
-        for place in places {
-            handles.push(match place {
-                Ok((id, queue)) => match outcomes.next().await {
-                    Some(outcome) => outcome.and_then(|outcome| self.handle(id, queue, outcome)),
-                    None => unreachable!("one outcome a message"),
-                },
-                Err(error) => Err(error),
-            });
-        }
-        handles
     }
 
     /// A handle to a task that was enqueued elsewhere; `O` is what its result is read as.

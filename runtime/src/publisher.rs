@@ -3,11 +3,13 @@
 //! A call is sent at once when nothing is under way; what arrives meanwhile forms the next batch.
 //! So one caller has the latency of one round trip, and a thousand share it.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
+use futures_util::future::{MaybeDone, maybe_done, poll_immediate};
 use tokio::sync::{mpsc, oneshot};
 use windlass_core::limits::BATCH_ITEMS;
-use windlass_core::{Broker, Error, ErrorKind, Message, PublishOutcome, Result};
+use windlass_core::{Broker, Error, ErrorKind, Message, PublishOutcome, QueueName, Result, TaskId};
 
 /// Calls that may wait for the batch under way; more callers wait for room.
 const WAITING: usize = 10_000;
@@ -51,8 +53,57 @@ async fn run(broker: Arc<dyn Broker>, mut calls: mpsc::Receiver<(Message, Reply)
     }
 }
 
+/// Messages of one call that travel together, and the place of each among what was asked for.
+pub(crate) struct Batch {
+    pub(crate) places: Vec<Result<(TaskId, QueueName)>>,
+    messages: Vec<Message>,
+}
+
+impl Batch {
+    pub(crate) fn new(checked: impl Iterator<Item = Result<Message>>) -> Self {
+        let mut messages = Vec::new();
+        let mut keep = |message: Message| {
+            let place = (message.id.clone(), message.queue.clone());
+            messages.push(message);
+            place
+        };
+        let places = checked.map(|message| message.map(&mut keep)).collect();
+        Self { places, messages }
+    }
+
+    /// Begins to send it: when this returns, it is on its way as far as it can go without waiting.
+    pub(crate) async fn send(self, broker: &dyn Broker) -> Sent<'_> {
+        let Self { places, messages } = self;
+        let mut outcomes =
+            Box::pin(maybe_done(Box::pin(async move { publish(broker, &messages).await }) as Outcomes<'_>));
+        let _ = poll_immediate(outcomes.as_mut()).await;
+        Sent { places, outcomes }
+    }
+}
+
+type Outcomes<'a> = Pin<Box<dyn Future<Output = Vec<Result<PublishOutcome>>> + Send + 'a>>;
+
+/// A batch on its way.
+pub(crate) struct Sent<'a> {
+    places: Vec<Result<(TaskId, QueueName)>>,
+    outcomes: Pin<Box<MaybeDone<Outcomes<'a>>>>,
+}
+
+impl Sent<'_> {
+    /// Waits for the broker; one answer a place.
+    pub(crate) async fn answers(mut self) -> impl Iterator<Item = Result<(TaskId, QueueName, PublishOutcome)>> {
+        self.outcomes.as_mut().await;
+        let mut outcomes = self.outcomes.as_mut().take_output().unwrap_or_default().into_iter();
+        self.places.into_iter().map(move |place| {
+            let (id, queue) = place?;
+            let missing = || Err(Error::new(ErrorKind::Internal, "enqueue", "no answer for this message"));
+            outcomes.next().unwrap_or_else(missing).map(|outcome| (id, queue, outcome))
+        })
+    }
+}
+
 /// One answer a message, whatever happens to the call as a whole.
-pub(crate) async fn publish(broker: &dyn Broker, messages: &[Message]) -> Vec<Result<PublishOutcome>> {
+async fn publish(broker: &dyn Broker, messages: &[Message]) -> Vec<Result<PublishOutcome>> {
     match broker.publish(messages).await {
         Ok(outcomes) if outcomes.len() == messages.len() => outcomes.into_iter().map(Ok).collect(),
         Ok(outcomes) => {

@@ -182,6 +182,24 @@ async fn a_demoted_server_is_left_and_found_again() {
 }
 
 #[tokio::test]
+async fn a_server_that_cannot_write_its_disk_can_be_read() {
+    let server = RedisServer::builder().arg("--dbfilename").arg("taken").start();
+    std::fs::create_dir(server.folder().join("taken")).unwrap();
+    let before = connect(config(&server)).await;
+    before.save(&[succeeded("a")]).await.unwrap();
+    server.command(&["CONFIG", "SET", "save", "3600 1"]);
+    server.command(&["BGSAVE"]);
+    until(|| server.command(&["INFO", "persistence"]).contains("rdb_last_bgsave_status:err")).await;
+    for backend in [before, connect(config(&server)).await] {
+        let error = backend.save(&[succeeded("b")]).await.unwrap_err();
+        assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Rejected, true), "{error}");
+        assert!(error.message().starts_with("MISCONF"), "{error}");
+        assert!(load(&backend, "a").await.is_some());
+        told(start_wait(&backend, "a")).await;
+    }
+}
+
+#[tokio::test]
 async fn a_server_that_loads_its_data_is_away() {
     let builder = RedisServer::builder().append_only(true).arg("--aof-use-rdb-preamble").arg("no");
     // Half a second for 2,500 records, during which it answers LOADING.

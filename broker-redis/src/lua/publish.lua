@@ -39,37 +39,44 @@ local function died(ids)
 end
 
 -- Plain items, as a rule all new: their part of ARGV is written as it stands.
-local whole = false
+local ids, whole = {}, plain > 0
+for i = 1, plain do ids[i] = ARGV[3 + 2 * i] end
 if plain > 0 then
-  local ids, twice = {}, false
-  for i = 1, plain do
-    local id = ARGV[3 + 2 * i]
-    twice = twice or seen[id]
-    seen[id] = true
-    ids[i] = id
-  end
   local there, deaths = redis.call('HMGET', body, unpack(ids)), died(ids)
-  whole = not twice
   for i = 1, plain do
-    if there[i] or deaths[i] then whole = false break end
+    if there[i] or deaths[i] then
+      whole = false
+      seen[ids[i]] = true
+    end
   end
-  if whole then
-    outcomes[1] = string.rep('A', plain)
-    lines = ids
-  else
-    seen = {}
-    for i = 1, plain do
-      local id = ids[i]
-      if there[i] or deaths[i] or seen[id] then
-        outcomes[#outcomes + 1] = 'D'
-      else
-        accept(id, ARGV[4 + 2 * i])
-        lines[#lines + 1] = id
-      end
+end
+
+-- Takes the plain items one by one; the first of an id counts.
+local function pick()
+  for i = 1, plain do
+    local id = ids[i]
+    if seen[id] then
+      outcomes[#outcomes + 1] = 'D'
+    else
+      accept(id, ARGV[4 + 2 * i])
+      lines[#lines + 1] = id
       seen[id] = true
     end
   end
 end
+
+if whole and 4 + 2 * plain == #ARGV then
+  -- No other item, so nothing is read after this write. Fewer new fields than items: an id stands
+  -- here twice, and its first body is written again below.
+  whole = redis.call('HSET', body, unpack(ARGV, 5, #ARGV)) == plain
+  if whole then
+    outcomes[1] = string.rep('A', plain)
+    lines = ids
+  end
+else
+  whole = false
+end
+if not whole then pick() end
 
 local first, soonest, now = 5 + 2 * plain, nil, nil
 if first <= #ARGV then
@@ -112,7 +119,6 @@ if soonest and soonest - now < NEAR then
   ring = ring or not next[2] or soonest < tonumber(next[2])
 end
 
-if whole then redis.call('HSET', body, unpack(ARGV, 5, 4 + 2 * plain)) end
 if #adds > 0 then redis.call('HSET', body, unpack(adds)) end
 if #lines > 0 then redis.call('RPUSH', ready, unpack(lines)) end
 if #times > 0 then redis.call('ZADD', sched, unpack(times)) end

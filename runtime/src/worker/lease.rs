@@ -107,7 +107,10 @@ impl Leases {
     fn due(&self) -> Vec<Receipt> {
         let now = Instant::now();
         let is_due = |entry: &&Entry| !entry.lost && now.duration_since(entry.renewed) >= self.lease / 3;
-        self.entries().values().filter(is_due).map(|entry| entry.receipt.clone()).collect()
+        let mut due: Vec<Receipt> = self.entries().values().filter(is_due).map(|entry| entry.receipt.clone()).collect();
+        // What was claimed together is extended together, so a broker can treat it as one.
+        due.sort_unstable_by_key(|receipt| receipt.token);
+        due
     }
 
     fn learn(&self, receipts: &[Receipt], statuses: &[LeaseStatus], asked: Instant) {
