@@ -65,12 +65,14 @@ async fn persistence(connection: &mut MultiplexedConnection) -> String {
 /// What a server does between two looks: its commands and its processor time.
 pub(crate) struct Meter(Option<(MultiplexedConnection, Work)>);
 
-/// The work of a server since it started.
-struct Work {
+/// The work of a server.
+pub(crate) struct Work {
     /// Commands, those inside of scripts included.
-    commands: f64,
+    pub(crate) commands: f64,
+    /// Reads from clients: one a request, or a few pipelined ones. Since Redis 7.
+    pub(crate) requests: f64,
     /// Seconds of processor time.
-    cpu: f64,
+    pub(crate) cpu: f64,
 }
 
 /// INFO twice at the first look is over before it is counted, INFO twice at the second is not.
@@ -87,13 +89,17 @@ impl Meter {
         Ok(Self(Some((connection, work))))
     }
 
-    /// The commands and the seconds of processor time since the start.
-    pub(crate) async fn stop(self) -> Result<Option<(f64, f64)>> {
+    /// The work since the start.
+    pub(crate) async fn stop(self) -> Result<Option<Work>> {
         let Some((mut connection, before)) = self.0 else {
             return Ok(None);
         };
         let after = Work::ask(&mut connection).await?;
-        Ok(Some((after.commands - before.commands - OWN_COMMANDS, after.cpu - before.cpu)))
+        Ok(Some(Work {
+            commands: after.commands - before.commands - OWN_COMMANDS,
+            requests: after.requests - before.requests - OWN_COMMANDS,
+            cpu: after.cpu - before.cpu,
+        }))
     }
 }
 
@@ -103,6 +109,7 @@ impl Work {
         let stats: String = cmd("INFO").arg("stats").query_async(connection).await?;
         Ok(Self {
             commands: number(&stats, "total_commands_processed")?,
+            requests: number(&stats, "total_reads_processed").unwrap_or(f64::NAN),
             cpu: number(&cpu, "used_cpu_user")? + number(&cpu, "used_cpu_sys")?,
         })
     }

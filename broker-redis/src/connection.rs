@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use windlass_core::{Error, Result};
 
 use crate::config::RedisBrokerConfig;
-use crate::error::{Failed, Reaction, failed};
+use crate::error::{Failed, Reaction, failed, not_connected};
 use crate::scripts::{Call, Step};
 use crate::server::Server;
 
@@ -207,7 +207,7 @@ impl Inner {
     }
 
     fn unreachable(&self, cause: RedisError) -> Error {
-        failed("connect", cause, false, false, &self.address).error
+        not_connected(cause, self.client.get_connection_info().redis_settings(), &self.address)
     }
 
     fn connected(&self, pace: &mut Pace) {

@@ -1,6 +1,6 @@
 //! From an error of the driver to a kind, whether trying again can help, and what to do next.
 
-use redis::{ErrorKind as Driver, RedisError, ServerErrorKind as Server};
+use redis::{ErrorKind as Driver, RedisConnectionInfo, RedisError, ServerErrorKind as Server};
 use windlass_core::{Error, ErrorKind};
 
 /// What the connection does about an error.
@@ -46,6 +46,17 @@ pub(crate) fn failed(operation: &'static str, cause: RedisError, sent: bool, unk
     let refused_for_now = matches!(reaction, Reaction::Reconnect | Reaction::Wait);
     let error = if refused_for_now { error.retryable(true) } else { error };
     Failed { error: error.with_source(cause), reaction, maybe_applied: lost }
+}
+
+/// Names an error of an attempt to connect. The driver's own text is not passed on as the cause:
+/// some servers repeat the command that they refuse, and it may hold the password.
+pub(crate) fn not_connected(cause: RedisError, settings: &RedisConnectionInfo, address: &str) -> Error {
+    let Failed { error, .. } = failed("connect", cause, false, false, address);
+    let text = match settings.password().filter(|password| !password.is_empty()) {
+        Some(password) => error.message().replace(password, "***"),
+        None => error.message().to_owned(),
+    };
+    Error::new(error.kind(), "connect", text).retryable(error.is_retryable()).with("redis", address)
 }
 
 /// How a server begins the refusal of a command or key inside a script.
@@ -168,6 +179,14 @@ mod tests {
         let lost = || RedisError::from(io::Error::from(io::ErrorKind::BrokenPipe));
         assert_eq!(failed("fetch", lost(), true, false, "r:1").error.kind(), ErrorKind::Unavailable);
         assert_eq!(failed("settle", lost(), true, true, "r:1").error.kind(), ErrorKind::Unknown);
+    }
+
+    #[test]
+    fn a_password_that_the_server_repeats_is_not_told() {
+        let settings = RedisConnectionInfo::default().set_username("u").set_password("pa55");
+        let echo = server("ERR unknown command `HELLO`, with args beginning with: `3`, `AUTH`, `u`, `pa55`");
+        let text = format!("{:?}", not_connected(echo, &settings, "localhost:6379"));
+        assert!(text.contains("HELLO") && !text.contains("pa55"), "{text}");
     }
 
     #[test]

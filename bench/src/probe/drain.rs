@@ -3,7 +3,7 @@
 use super::floor::Floor;
 use crate::Result;
 use crate::options::Options;
-use crate::redis_info::Meter;
+use crate::redis_info::{Meter, Work};
 use crate::sample::Sample;
 use crate::target::Target;
 
@@ -26,11 +26,11 @@ const WAYS: [Names; 2] = [
 ];
 
 impl Names {
-    fn samples(&self, tasks: usize, took: std::time::Duration, meter: Option<(f64, f64)>) -> Vec<Sample> {
+    fn samples(&self, tasks: usize, took: std::time::Duration, work: Option<Work>) -> Vec<Sample> {
         let mut samples = vec![Sample::rate(self.rate, tasks, took)];
-        if let Some((commands, cpu)) = meter {
-            samples.push(Sample::new(self.cpu, "µs", cpu * 1e6 / tasks as f64));
-            samples.push(Sample::new(self.commands, "", commands / tasks as f64));
+        if let Some(work) = work {
+            samples.push(Sample::new(self.cpu, "µs", work.cpu * 1e6 / tasks as f64));
+            samples.push(Sample::new(self.commands, "", work.commands / tasks as f64));
         }
         samples
     }

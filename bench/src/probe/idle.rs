@@ -27,9 +27,10 @@ pub(super) async fn ours(options: &Options) -> Result<Vec<Sample>> {
     let seconds = start.elapsed().as_secs_f64();
     worker.stop().await;
     target.close().await;
-    let (commands, cpu) = done.ok_or("the server cannot be asked")?;
+    let work = done.ok_or("the server cannot be asked")?;
     Ok(vec![
-        Sample::new("idle worker", "commands/s", commands / seconds),
-        Sample::new("  Redis CPU", "ms/s", cpu * 1e3 / seconds),
+        Sample::new("idle worker sends", "commands/s", work.requests / seconds),
+        Sample::new("  with those in scripts", "commands/s", work.commands / seconds),
+        Sample::new("  Redis CPU", "ms/s", work.cpu * 1e3 / seconds),
     ])
 }

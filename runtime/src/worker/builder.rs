@@ -131,7 +131,9 @@ impl WorkerBuilder {
 
     /// Runs the tasks of this definition by a function or closure, async or not.
     ///
-    /// Its first parameters may be `Context` and `State<T>`; the others are the arguments.
+    /// Its first parameters may be `Context` and `State<T>`; the others are the arguments. A closure
+    /// that shares what it has captured clones it for each run:
+    /// `move |a: i64| { let db = db.clone(); async move { … } }`.
     pub fn register_fn<A, O, M, H>(self, definition: TaskDef<A, O>, handler: H) -> Self
     where
         A: Arguments,
