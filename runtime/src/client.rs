@@ -5,12 +5,14 @@ use std::time::Duration;
 use windlass_core::limits::{BATCH_ITEMS, PAYLOAD_BYTES};
 use windlass_core::task::CallParts;
 use windlass_core::{
-    Backend, Broker, Call, Clock, Message, Options, PublishOutcome, Result, Schedule, TaskId, Timestamp,
+    Backend, Broker, Call, Clock, Message, Options, PublishOutcome, Record, Result, Retention, Schedule, State, TaskId,
+    Timestamp,
 };
 
 use crate::clock::{SystemClock, new_id};
 use crate::handle::TaskHandle;
-use crate::publisher::{Batch, Publisher};
+use crate::pause::in_time;
+use crate::publisher::{Batch, Place, Publisher};
 
 /// Batches of one `enqueue_many` that are under way at the same time.
 const BATCHES_UNDER_WAY: usize = 2;
@@ -85,7 +87,10 @@ impl Client {
     /// If the future is dropped, the task may have been enqueued.
     pub async fn enqueue<O>(&self, call: Call<O>) -> Result<TaskHandle<O>> {
         let message = self.message(call.into_parts()?)?;
-        let (id, queue) = (message.id.clone(), message.queue.clone());
+        let (id, queue, chosen) = (message.id.clone(), message.queue.clone(), message.remember.is_some());
+        if chosen {
+            self.renew(std::slice::from_ref(&id)).await;
+        }
         let outcome = self.0.publisher.publish(message).await?;
         self.handle(id, queue, outcome)
     }
@@ -102,15 +107,14 @@ impl Client {
             let batch = Batch::new(calls.by_ref().take(BATCH_ITEMS).map(|call| self.message(call.into_parts()?)));
             let is_last = batch.places.is_empty();
             if !is_last {
+                self.renew(&batch.chosen()).await;
                 under_way.push_back(batch.send(&*self.0.broker).await);
             }
             // While one batch is under way the next one is encoded, so neither waits for the other.
             if under_way.len() == BATCHES_UNDER_WAY || is_last {
                 let Some(sent) = under_way.pop_front() else { return handles };
-                handles.extend(sent.answers().await.map(|answer| {
-                    let (id, queue, outcome) = answer?;
-                    self.handle(id, queue, outcome)
-                }));
+                let handle = |(place, outcome): (Place, PublishOutcome)| self.handle(place.id, place.queue, outcome);
+                handles.extend(sent.answers().await.map(|answer| answer.and_then(handle)));
             }
         }
     }
@@ -133,6 +137,27 @@ impl Client {
     /// The clock.
     pub fn clock(&self) -> &Arc<dyn Clock> {
         &self.0.clock
+    }
+
+    /// Ids of cancelled tasks can be used anew at once, because the broker does not know them any
+    /// more: says to the backend that "cancelled" is no answer for the new task. (Ids of tasks that
+    /// ended otherwise are remembered by the broker as long as what became of them is kept.)
+    async fn renew(&self, ids: &[TaskId]) {
+        let (Some(backend), [_, ..]) = (&self.0.backend, ids) else { return };
+        let renew = async {
+            let stored = backend.load(ids).await?.into_iter().flatten();
+            let cancelled = stored.filter(|record| record.state == State::Cancelled);
+            let queued: Vec<Record> = cancelled.map(|record| self.queued(record)).collect();
+            if queued.is_empty() { Ok(()) } else { backend.save(&queued).await.map(drop) }
+        };
+        if let Err(error) = in_time("enqueue", renew).await {
+            tracing::warn!(target: "windlass::client", %error, "if an id was used and cancelled before, it may answer so again");
+        }
+    }
+
+    fn queued(&self, record: Record) -> Record {
+        let kept = Retention::For(Duration::from_secs(86_400));
+        Record { state: State::Queued, at: self.0.clock.now(), status_ttl: kept, result_ttl: kept, ..record }
     }
 
     fn handle<O>(&self, id: TaskId, queue: windlass_core::QueueName, outcome: PublishOutcome) -> Result<TaskHandle<O>> {

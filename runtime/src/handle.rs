@@ -4,17 +4,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use windlass_core::message::codec;
 use windlass_core::{
-    Backend, Broker, CancelOutcome, Clock, Error, ErrorKind, Failure, Location, QueueName, Record, Result, Retention,
-    State, TaskId, Timestamp, Token,
+    Backend, Broker, CancelOutcome, Clock, Error, ErrorKind, Failure, FailureKind, Location, QueueName, Record, Result,
+    Retention, State, TaskId, Timestamp, Token,
 };
+
+use crate::pause::{Pause, in_time};
 
 /// The first look whether a task still exists comes early, for ids whose result has ended.
 const FIRST_LOOK: Duration = Duration::from_secs(2);
 /// Further looks.
 const LOOK: Duration = Duration::from_secs(30);
+/// Between the look that found nothing and the end of waiting.
+const LAST_WORD: Duration = Duration::from_secs(1);
+/// One wait of the backend; it is repeated.
+const WAIT: Duration = Duration::from_secs(3600);
+/// How long the record of a cancelled task is tried to be written.
+const RECORD: Duration = Duration::from_secs(10);
 
 /// Why there is no result.
 #[derive(Debug, thiserror::Error)]
@@ -142,14 +150,31 @@ impl<O> TaskHandle<O> {
     /// `Unavailable` or `Unknown` if a store cannot be reached; `Unsupported` if the broker cannot.
     pub async fn cancel(&self) -> Result<CancelOutcome> {
         let outcome = self.broker.cancel(&self.queue, &self.id).await?;
-        if outcome == CancelOutcome::Cancelled
-            && let Some(backend) = &self.backend
-        {
-            let stored = self.load().await?;
-            backend.save(&[self.cancelled(stored)]).await?;
+        if outcome == CancelOutcome::Cancelled {
+            self.record_cancelled().await?;
         }
         tracing::info!(target: "windlass::client", task_id = %self.id, queue = %self.queue, ?outcome, "cancel");
         Ok(outcome)
+    }
+
+    /// Tells the backend. It is tried for a while, because nobody can do it later: the broker does
+    /// not know the task any more.
+    async fn record_cancelled(&self) -> Result<()> {
+        let Some(backend) = &self.backend else { return Ok(()) };
+        let start = Instant::now();
+        let mut pause = Pause::default();
+        loop {
+            let record = async { backend.save(&[self.cancelled(self.load().await?)]).await };
+            match in_time("cancel", record).await {
+                Ok(_) => return Ok(()),
+                Err(error) if start.elapsed() >= RECORD => {
+                    let text =
+                        format!("it is cancelled and will not run, but that is not recorded: {}", error.message());
+                    return Err(Error::new(error.kind(), "cancel", text).with_task(self.id.clone()).with_source(error));
+                }
+                Err(_) => sleep(pause.next()).await,
+            }
+        }
     }
 
     fn cancelled(&self, stored: Option<Record>) -> Record {
@@ -161,7 +186,7 @@ impl<O> TaskHandle<O> {
             attempt: stored.as_ref().map_or(0, |record| record.attempt),
             at: self.clock.now(),
             result: None,
-            failure: stored.and_then(|record| record.failure),
+            failure: None,
             status_ttl: ttl,
             result_ttl: ttl,
         }
@@ -200,21 +225,40 @@ impl<O: DeserializeOwned> TaskHandle<O> {
 
     async fn wait(&self, limit: Option<Duration>) -> Result<O, ResultError> {
         let backend = self.backend.as_ref().ok_or(ResultError::NoBackend)?;
-        let start = Instant::now();
+        let give_up = async {
+            match limit {
+                Some(limit) => sleep(limit).await,
+                None => std::future::pending().await,
+            }
+        };
+        let waited = || ResultError::Timeout { id: self.id.clone(), waited: limit.unwrap_or_default() };
+        tokio::select! {
+            biased;
+            record = self.record(&**backend) => self.decode(record?),
+            error = self.missed() => Err(error),
+            () = give_up => Err(waited()),
+        }
+    }
+
+    async fn record(&self, backend: &dyn Backend) -> Result<Record> {
+        loop {
+            if let Some(record) = backend.wait(&self.id, WAIT).await? {
+                return Ok(record);
+            }
+        }
+    }
+
+    /// Looks now and then whether there is anything to wait for, and ends when there is not. What
+    /// ended meanwhile has a moment to be told, because it may not be kept.
+    async fn missed(&self) -> ResultError {
         let mut look = FIRST_LOOK;
         loop {
-            let left = limit.map(|limit| limit.saturating_sub(start.elapsed()));
-            let wait = left.map_or(look, |left| left.min(look));
-            if let Some(record) = backend.wait(&self.id, wait).await? {
-                return self.decode(record);
-            }
-            if let Some(limit) = limit
-                && start.elapsed() >= limit
-            {
-                return Err(ResultError::Timeout { id: self.id.clone(), waited: limit });
-            }
+            sleep(look).await;
             look = LOOK;
-            self.check_exists().await?;
+            if let Err(error) = self.check_exists().await {
+                sleep(LAST_WORD).await;
+                return error;
+            }
         }
     }
 
@@ -222,8 +266,13 @@ impl<O: DeserializeOwned> TaskHandle<O> {
         if !self.broker.capabilities().locate {
             return Ok(());
         }
+        let id = self.id.clone();
         match self.status().await {
-            Ok(None) => Err(ResultError::Unknown { id: self.id.clone() }),
+            Ok(None) => Err(ResultError::Unknown { id }),
+            Ok(Some(Status { state: State::Failed, failure: None, .. })) => {
+                let text = "it is among the dead letters; why is not kept any more (setting: status_ttl)";
+                Err(ResultError::Failed { id, failure: Failure::new(FailureKind::Error, text, 0) })
+            }
             Ok(Some(_)) => Ok(()),
             Err(error) if error.kind() == ErrorKind::Closed => Err(error.into()),
             // An outage is waited for.
@@ -255,7 +304,12 @@ impl<O: DeserializeOwned> TaskHandle<O> {
 fn status(location: Option<Location>, record: Option<Record>) -> Option<Status> {
     let (attempt, failure) = record.as_ref().map_or((0, None), |record| (record.attempt, record.failure.clone()));
     let (state, due) = match (&record, location) {
-        (Some(record), _) if record.state.is_final() => (record.state, None),
+        // A dead letter that was put back is where the broker has it.
+        (Some(record), location)
+            if record.state.is_final() && !(record.state == State::Failed && is_alive(location)) =>
+        {
+            (record.state, None)
+        }
         (_, Some(Location::Running)) => (State::Running, None),
         (_, Some(Location::Scheduled { due, retrying: true })) => (State::Retrying, Some(due)),
         (_, Some(Location::Scheduled { due, retrying: false })) => (State::Scheduled, Some(due)),
@@ -265,6 +319,10 @@ fn status(location: Option<Location>, record: Option<Record>) -> Option<Status> 
         (None, None) => return None,
     };
     Some(Status { state, attempt, failure, due })
+}
+
+fn is_alive(location: Option<Location>) -> bool {
+    matches!(location, Some(Location::Queued | Location::Scheduled { .. } | Location::Running))
 }
 
 impl<O> Clone for TaskHandle<O> {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use futures_util::future::{MaybeDone, maybe_done, poll_immediate};
 use tokio::sync::{mpsc, oneshot};
-use windlass_core::limits::BATCH_ITEMS;
+use windlass_core::limits::{BATCH_ITEMS, batches};
 use windlass_core::{Broker, Error, ErrorKind, Message, PublishOutcome, QueueName, Result, TaskId};
 
 /// Calls that may wait for the batch under way; more callers wait for room.
@@ -53,9 +53,17 @@ async fn run(broker: Arc<dyn Broker>, mut calls: mpsc::Receiver<(Message, Reply)
     }
 }
 
+/// What is known of a message that is under way.
+pub(crate) struct Place {
+    pub(crate) id: TaskId,
+    pub(crate) queue: QueueName,
+    /// Whether the caller chose the id.
+    pub(crate) chosen: bool,
+}
+
 /// Messages of one call that travel together, and the place of each among what was asked for.
 pub(crate) struct Batch {
-    pub(crate) places: Vec<Result<(TaskId, QueueName)>>,
+    pub(crate) places: Vec<Result<Place>>,
     messages: Vec<Message>,
 }
 
@@ -63,12 +71,18 @@ impl Batch {
     pub(crate) fn new(checked: impl Iterator<Item = Result<Message>>) -> Self {
         let mut messages = Vec::new();
         let mut keep = |message: Message| {
-            let place = (message.id.clone(), message.queue.clone());
+            let chosen = message.remember.is_some();
+            let place = Place { id: message.id.clone(), queue: message.queue.clone(), chosen };
             messages.push(message);
             place
         };
         let places = checked.map(|message| message.map(&mut keep)).collect();
         Self { places, messages }
+    }
+
+    /// The ids that callers chose.
+    pub(crate) fn chosen(&self) -> Vec<TaskId> {
+        self.places.iter().flatten().filter(|place| place.chosen).map(|place| place.id.clone()).collect()
     }
 
     /// Begins to send it: when this returns, it is on its way as far as it can go without waiting.
@@ -85,33 +99,37 @@ type Outcomes<'a> = Pin<Box<dyn Future<Output = Vec<Result<PublishOutcome>>> + S
 
 /// A batch on its way.
 pub(crate) struct Sent<'a> {
-    places: Vec<Result<(TaskId, QueueName)>>,
+    places: Vec<Result<Place>>,
     outcomes: Pin<Box<MaybeDone<Outcomes<'a>>>>,
 }
 
 impl Sent<'_> {
     /// Waits for the broker; one answer a place.
-    pub(crate) async fn answers(mut self) -> impl Iterator<Item = Result<(TaskId, QueueName, PublishOutcome)>> {
+    pub(crate) async fn answers(mut self) -> impl Iterator<Item = Result<(Place, PublishOutcome)>> {
         self.outcomes.as_mut().await;
         let mut outcomes = self.outcomes.as_mut().take_output().unwrap_or_default().into_iter();
         self.places.into_iter().map(move |place| {
-            let (id, queue) = place?;
+            let place = place?;
             let missing = || Err(Error::new(ErrorKind::Internal, "enqueue", "no answer for this message"));
-            outcomes.next().unwrap_or_else(missing).map(|outcome| (id, queue, outcome))
+            outcomes.next().unwrap_or_else(missing).map(|outcome| (place, outcome))
         })
     }
 }
 
 /// One answer a message, whatever happens to the call as a whole.
 async fn publish(broker: &dyn Broker, messages: &[Message]) -> Vec<Result<PublishOutcome>> {
-    match broker.publish(messages).await {
-        Ok(outcomes) if outcomes.len() == messages.len() => outcomes.into_iter().map(Ok).collect(),
-        Ok(outcomes) => {
-            let text = format!("the broker gave {} answers for {} messages", outcomes.len(), messages.len());
-            each(messages, &Error::new(ErrorKind::Internal, "enqueue", text))
-        }
-        Err(error) => each(messages, &error),
+    let mut answers = Vec::with_capacity(messages.len());
+    for messages in batches(messages, |message| message.payload.len()) {
+        answers.extend(match broker.publish(messages).await {
+            Ok(outcomes) if outcomes.len() == messages.len() => outcomes.into_iter().map(Ok).collect(),
+            Ok(outcomes) => {
+                let text = format!("the broker gave {} answers for {} messages", outcomes.len(), messages.len());
+                each(messages, &Error::new(ErrorKind::Internal, "enqueue", text))
+            }
+            Err(error) => each(messages, &error),
+        });
     }
+    answers
 }
 
 fn each(messages: &[Message], error: &Error) -> Vec<Result<PublishOutcome>> {

@@ -32,13 +32,13 @@ local function replaces(record, stored)
   if less(token, stored_token) then
     return false
   end
+  if not FINAL[stored_state] then
+    return true
+  end
   if token == stored_token then
-    return not FINAL[stored_state] or stored_state == state
+    return state == stored_state or (stored_state == 'cancelled' and state == 'queued')
   end
-  if stored_state == 'failed' then
-    return state ~= 'running'
-  end
-  return not FINAL[stored_state]
+  return stored_state == 'failed'
 end
 
 local function store(key, bytes, lifetime)

@@ -36,19 +36,22 @@ pub struct RecordError(&'static str);
 impl Record {
     /// Whether this record may take the place of `stored`.
     ///
-    /// Never over what a later claim wrote. Never over another claim's final state, with one
-    /// exception: a failed task that was replayed from the dead letters may end again.
+    /// Never over what a later claim wrote. Over a final state only
+    ///
+    /// * the same state of the same claim, so that a save can be repeated;
+    /// * `queued` over `cancelled`, under the same claim: the id is used anew;
+    /// * anything of a later claim over `failed`: the task was put back from the dead letters.
     pub fn replaces(&self, stored: &Self) -> bool {
         if self.token < stored.token {
             return false;
         }
+        if !stored.state.is_final() {
+            return true;
+        }
         if self.token == stored.token {
-            return !stored.state.is_final() || stored.state == self.state;
+            return self.state == stored.state || (stored.state == State::Cancelled && self.state == State::Queued);
         }
-        match stored.state {
-            State::Failed => self.state != State::Running,
-            state => !state.is_final(),
-        }
+        stored.state == State::Failed
     }
 
     /// The bytes of a record, without its id and retention.

@@ -75,7 +75,8 @@ impl Erased {
 
     /// The handler that a plain function or closure is.
     pub fn of_fn<A: Arguments, O: Serialize + Send + 'static, M, H: Handler<A, O, M>>(handler: H) -> Self {
-        Self::new(move |context, args| handler.work(context, args))
+        let handler = Arc::new(handler);
+        Self::new(move |context, args| Arc::clone(&handler).work(context, args))
     }
 
     fn new<A: Arguments, O: Serialize + Send + 'static>(
@@ -137,9 +138,9 @@ impl<T, E: Into<TaskError>> IntoAnswer<T> for Result<T, E> {
     note = "it must return `{O}` or `Result<{O}, E>`, directly or from an async function whose future is Send",
     note = "write the types of a closure's parameters: `|a: i64, b: i64| async move {{ a + b }}`"
 )]
-pub trait Handler<A, O, M>: Send + Sync + 'static {
-    /// What there is to do for one run.
-    fn work(&self, context: Context, args: A) -> Work<O>;
+pub trait Handler<A, O, M>: Sized + Send + Sync + 'static {
+    /// What there is to do for one run. Nothing of the function is run before that.
+    fn work(self: Arc<Self>, context: Context, args: A) -> Work<O>;
 }
 
 /// Marks an async handler with the parameters `E` from the worker.
@@ -161,29 +162,26 @@ macro_rules! handler {
             $($arg: Send + 'static,)*
         {
             #[allow(non_snake_case, reason = "the names of the types are those of the values")]
-            fn work(&self, _context: Context, ($($arg,)*): ($($arg,)*)) -> Work<Out> {
-                $(let $extract = match $extract::from_context(&_context) {
-                    Ok(value) => value,
-                    Err(error) => return Work::Async(Box::pin(async move { Err(error) })),
-                };)*
-                let running = self($($extract,)* $($arg),*);
-                Work::Async(Box::pin(async move { running.await.into_answer() }))
+            fn work(self: Arc<Self>, _context: Context, ($($arg,)*): ($($arg,)*)) -> Work<Out> {
+                Work::Async(Box::pin(async move {
+                    $(let $extract = $extract::from_context(&_context)?;)*
+                    self($($extract,)* $($arg),*).await.into_answer()
+                }))
             }
         }
 
         impl<Function, Answered, Out, $($extract,)* $($arg,)*> Handler<($($arg,)*), Out, BlockingFn<($($extract,)*)>> for Function
         where
-            Function: Fn($($extract,)* $($arg),*) -> Answered + Clone + Send + Sync + 'static,
+            Function: Fn($($extract,)* $($arg),*) -> Answered + Send + Sync + 'static,
             Answered: IntoAnswer<Out>,
             $($extract: FromContext,)*
             $($arg: Send + 'static,)*
         {
             #[allow(non_snake_case, reason = "the names of the types are those of the values")]
-            fn work(&self, _context: Context, ($($arg,)*): ($($arg,)*)) -> Work<Out> {
-                let function = self.clone();
+            fn work(self: Arc<Self>, _context: Context, ($($arg,)*): ($($arg,)*)) -> Work<Out> {
                 Work::Blocking(Box::new(move || {
                     $(let $extract = $extract::from_context(&_context)?;)*
-                    function($($extract,)* $($arg),*).into_answer()
+                    self($($extract,)* $($arg),*).into_answer()
                 }))
             }
         }

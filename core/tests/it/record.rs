@@ -106,8 +106,8 @@ const REPLACES: [(State, &[State], &[State]); 8] = [
     (Running,   &State::ALL,  &State::ALL),
     (Retrying,  &State::ALL,  &State::ALL),
     (Succeeded, &[Succeeded], &[]),
-    (Failed,    &[Failed],    &[Scheduled, Queued, Retrying, Succeeded, Failed, Cancelled, Expired]),
-    (Cancelled, &[Cancelled], &[]),
+    (Failed,    &[Failed],    &State::ALL),
+    (Cancelled, &[Cancelled, Queued], &[]),
     (Expired,   &[Expired],   &[]),
 ];
 

@@ -6,7 +6,7 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use windlass_core::limits::PAYLOAD_BYTES;
+use windlass_core::limits::{PAYLOAD_BYTES, PAYLOAD_BYTES_HARD};
 use windlass_core::message::Arguments;
 use windlass_core::task::{Erased, Handler};
 use windlass_core::{
@@ -72,6 +72,13 @@ impl WorkerSettings {
     pub fn check(&self) -> Result<Vec<(QueueName, usize)>> {
         within("worker.lease", self.lease, Duration::from_millis(100), Duration::from_secs(3600))?;
         within("worker.grace", self.grace, Duration::ZERO, Duration::from_secs(86_400))?;
+        if !(1..=PAYLOAD_BYTES_HARD).contains(&self.payload_limit) {
+            return Err(Error::invalid(
+                "limits.payload",
+                self.payload_limit,
+                format_args!("1 to {PAYLOAD_BYTES_HARD} bytes"),
+            ));
+        }
         if self.max_losses == 0 {
             return Err(Error::invalid("worker.max_losses", 0, "at least 1"));
         }

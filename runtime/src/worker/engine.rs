@@ -2,14 +2,17 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use windlass_core::message::wire::Malformed;
+use windlass_core::policy::FailureClass;
 use windlass_core::task::{ContextParts, Erased};
 use windlass_core::{
     Backend, Broker, Clock, Context, Delivery, Event, ExecutionPolicy, Failure, FailureKind, Message, Options,
-    Progress, Receipt, Record, SaveOutcome, Shared, Snapshot, State, TaskName, transition,
+    Progress, Receipt, Record, Retention, SaveOutcome, Settlement, Shared, Snapshot, State, TaskId, TaskName,
+    transition,
 };
 
 use super::completion::{Completion, Conclusion, Ending};
@@ -19,7 +22,7 @@ use super::middleware::Middleware;
 use super::run::{Ended, Run};
 use super::signal::{Kill, TaskSignal};
 use super::stats::Stats;
-use crate::pause::Pause;
+use crate::pause::{Pause, in_time};
 
 #[derive(Debug)]
 pub(super) struct Engine {
@@ -72,7 +75,8 @@ impl Engine {
             }
         };
         let Some(route) = self.routes.get(&message.task) else {
-            let known: Vec<&str> = self.routes.keys().map(TaskName::as_str).collect();
+            let mut known: Vec<&str> = self.routes.keys().map(TaskName::as_str).collect();
+            known.sort_unstable();
             let text = format!("no handler for the task {:?}; this worker knows {known:?}", message.task);
             let failure = Failure::new(FailureKind::Unhandled, text, 0);
             return self.unread(receipt, progress, Event::Unhandled, failure);
@@ -86,11 +90,13 @@ impl Engine {
         Completion { task: Some(message.task), receipt, ending }
     }
 
-    /// The completion of a delivery that is not run because the worker stops.
-    pub(super) fn give_back(&self, delivery: &Delivery) -> Completion {
-        let ending = self.conclude(State::Running, delivery.progress, Event::Released, &self.policy, 0, None);
-        let task = delivery.content.as_ref().ok().map(|message| message.task.clone());
-        Completion { receipt: delivery.receipt.clone(), task, ending }
+    /// How a delivery that has not begun is given back.
+    pub(super) fn release(&self, delivery: &Delivery) -> Option<Settlement> {
+        let Delivery { receipt, progress, .. } = delivery;
+        match self.conclude(State::Running, *progress, Event::Released, &self.policy, 0, None) {
+            Ending::Settle(conclusion) => conclusion.settlement(receipt.clone()),
+            Ending::Lost => None,
+        }
     }
 
     fn unread(&self, receipt: Receipt, progress: Progress, event: Event, failure: Failure) -> Completion {
@@ -107,19 +113,34 @@ impl Engine {
     ) -> Ending {
         let Claimed { message, policy, progress, .. } = claimed;
         let now = self.clock.now();
+        if policy.deadline.is_some_and(|at| at <= now) {
+            let text = "its deadline had passed before it was started";
+            let failure = Failure::new(FailureKind::Timeout, text, progress.attempt());
+            let event = Event::Failed(FailureClass::Timeout);
+            let attempt = progress.attempt();
+            return claimed.with_remember(self.conclude(
+                State::Running,
+                *progress,
+                event,
+                policy,
+                attempt,
+                Some(failure),
+            ));
+        }
         if policy.expires_at.is_some_and(|at| at <= now) {
             return claimed.with_remember(self.conclude(State::Queued, *progress, Event::Expired, policy, 0, None));
         }
-        if progress.losses >= policy.max_losses {
-            let text = format!("{} workers were lost while they ran it", progress.losses);
-            let failure = Failure::new(FailureKind::Lost, text, progress.attempt());
-            let attempt = progress.attempt();
-            return self.conclude(State::Queued, *progress, Event::Claimed, policy, attempt, Some(failure));
-        }
+        let is_poison = progress.losses >= policy.max_losses && self.had_begun(&message.id).await;
         if progress.losses > 0
             && let Some(ending) = self.announce(claimed).await
         {
             return ending;
+        }
+        if is_poison {
+            let text = format!("{} workers were lost while they ran it", progress.losses);
+            let failure = Failure::new(FailureKind::Lost, text, progress.attempt());
+            let attempt = progress.attempt();
+            return self.conclude(State::Queued, *progress, Event::Claimed, policy, attempt, Some(failure));
         }
         let limits = windlass_core::policy::limits(policy, now);
         let context = Context::new(ContextParts {
@@ -145,6 +166,9 @@ impl Engine {
             Ended::Killed(Kill::LeaseLost) => return Ending::Lost,
             Ended::Killed(Kill::Shutdown) => (Event::Released, None, None),
             Ended::Succeeded(result) => (Event::Succeeded, Some(result), None),
+            Ended::Otherwise(event @ Event::Snoozed(_), _) if progress.snoozes < policy.max_snoozes => {
+                (event, None, None)
+            }
             Ended::Otherwise(event, failure) => (event, None, failure),
         };
         let mut ending = self.conclude(State::Running, *progress, event, policy, attempt, failure);
@@ -152,6 +176,18 @@ impl Engine {
             conclusion.result = result;
         }
         claimed.with_remember(ending)
+    }
+
+    /// Whether a lost worker had begun this task: it was announced before. What a worker had only
+    /// fetched when it was lost is not to blame, however often that happens. Without a backend
+    /// nobody can tell, and the losses alone decide.
+    async fn had_begun(&self, id: &TaskId) -> bool {
+        let Some(backend) = &self.backend else { return true };
+        match in_time("load", backend.load(std::slice::from_ref(id))).await {
+            Ok(mut stored) => stored.pop().flatten().is_some_and(|record| record.state == State::Running),
+            // It is announced next, which waits for the backend; then it has begun for the next one.
+            Err(_) => false,
+        }
     }
 
     /// Tells the backend about a task that a lost worker had before, so that what that worker may
@@ -195,10 +231,10 @@ impl Engine {
         record: &Record,
         claimed: &Claimed<'_>,
     ) -> windlass_core::Result<Option<Ending>> {
-        if backend.save(std::slice::from_ref(record)).await?.first() != Some(&SaveOutcome::Refused) {
+        if in_time("save", backend.save(std::slice::from_ref(record))).await?.first() != Some(&SaveOutcome::Refused) {
             return Ok(None);
         }
-        let stored = backend.load(std::slice::from_ref(&record.id)).await?.pop().flatten();
+        let stored = in_time("load", backend.load(std::slice::from_ref(&record.id))).await?.pop().flatten();
         Ok(match stored {
             Some(stored) if stored.state.is_final() => Some(self.already(claimed, stored)),
             Some(_) => Some(Ending::Lost),
@@ -209,7 +245,7 @@ impl Engine {
     /// The lost worker had finished it and only failed to tell the broker: do that for it.
     fn already(&self, claimed: &Claimed<'_>, stored: Record) -> Ending {
         let event = match stored.state {
-            State::Failed => Event::Failed(windlass_core::policy::FailureClass::Permanent),
+            State::Failed => Event::Failed(FailureClass::Permanent),
             State::Succeeded => Event::Succeeded,
             _ => Event::Cancelled,
         };
@@ -255,9 +291,16 @@ impl Engine {
 }
 
 impl Claimed<'_> {
+    /// An id is remembered at least as long as what became of it is kept, so that it does not stand
+    /// for two tasks at a time.
     fn with_remember(&self, mut ending: Ending) -> Ending {
-        if let Ending::Settle(conclusion) = &mut ending {
-            conclusion.remember = self.message.remember;
+        if let (Ending::Settle(conclusion), Some(remember)) = (&mut ending, self.message.remember) {
+            let kept = match self.policy.status_ttl {
+                Retention::None => Duration::ZERO,
+                Retention::For(span) => span,
+                Retention::Forever => windlass_core::limits::DELAY,
+            };
+            conclusion.remember = Some(remember.max(kept));
         }
         ending
     }

@@ -3,7 +3,7 @@
 //! One call extends all of them. It is made from a thread of its own, so that a task that blocks
 //! every thread of the application's runtime does not lose its lease and run twice.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use windlass_core::{Broker, Delivery, Error, Interrupt, LeaseStatus, Receipt, Result, TaskId, Token};
 
 use super::signal::{Kill, TaskSignal};
+use crate::pause::within;
 
 /// Most claims in one call.
 const CLAIMS_PER_CALL: usize = 500;
@@ -59,17 +60,18 @@ impl Leases {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes over the claims of a fetch that was sent at `claimed`; one signal a delivery.
-    pub(super) fn insert(&self, deliveries: &[Delivery], claimed: Instant) -> Vec<Arc<TaskSignal>> {
+    /// Takes over the claims of a fetch that was sent at `claimed`; a signal for each. A claim that
+    /// is here already was delivered twice, and is dropped.
+    pub(super) fn insert(&self, deliveries: Vec<Delivery>, claimed: Instant) -> Vec<(Delivery, Arc<TaskSignal>)> {
         let mut entries = self.entries();
-        let insert = |delivery: &Delivery| {
+        let insert = |delivery: Delivery| {
+            let hash_map::Entry::Vacant(place) = entries.entry(key(&delivery.receipt)) else { return None };
             let signal = Arc::<TaskSignal>::default();
             let receipt = delivery.receipt.clone();
-            let entry = Entry { receipt, renewed: claimed, lost: false, signal: Arc::clone(&signal) };
-            entries.insert(key(&delivery.receipt), entry);
-            signal
+            place.insert(Entry { receipt, renewed: claimed, lost: false, signal: Arc::clone(&signal) });
+            Some((delivery, signal))
         };
-        deliveries.iter().map(insert).collect()
+        deliveries.into_iter().filter_map(insert).collect()
     }
 
     /// Forgets claims that are settled.
@@ -131,7 +133,7 @@ impl Leases {
     pub(super) async fn extend(&self, broker: &dyn Broker, receipts: &[Receipt]) -> Result<()> {
         for receipts in receipts.chunks(CLAIMS_PER_CALL) {
             let asked = Instant::now();
-            let statuses = broker.extend(receipts, self.lease).await?;
+            let statuses = within(self.lease / 3, "extend", broker.extend(receipts, self.lease)).await?;
             self.learn(receipts, &statuses, asked);
         }
         Ok(())

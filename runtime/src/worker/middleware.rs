@@ -7,7 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::FutureExt;
-use windlass_core::task::{Answer, Job};
+use windlass_core::task::{Answer, Erased, Job};
 use windlass_core::{Context, Error, TaskError};
 
 use super::lane::Slot;
@@ -21,6 +21,8 @@ pub type RunResult = Result<Bytes, RunError>;
 pub enum RunError {
     /// The task answered so.
     Task(TaskError),
+    /// The arguments cannot be decoded; the task did not begin.
+    Arguments(Error),
     /// The task panicked, with this text.
     Panic(String),
     /// The result cannot be encoded.
@@ -56,8 +58,7 @@ pub trait Middleware: fmt::Debug + Send + Sync + 'static {
 #[derive(Debug)]
 pub struct Next<'a> {
     pub(super) layers: &'a [Arc<dyn Middleware>],
-    pub(super) job: Job,
-    pub(super) slot: Arc<Slot>,
+    pub(super) inner: Inner<'a>,
 }
 
 impl Next<'_> {
@@ -69,31 +70,42 @@ impl Next<'_> {
     pub async fn run(self, context: &Context) -> RunResult {
         match self.layers {
             [first, rest @ ..] => first.run(context, Next { layers: rest, ..self }).await,
-            [] => run(self.job, self.slot).await,
+            [] => self.inner.run(context).await,
         }
     }
 }
 
-pub(super) async fn run(job: Job, slot: Arc<Slot>) -> RunResult {
-    let caught = match job {
-        Job::Async(run) => AssertUnwindSafe(run).catch_unwind().await,
-        Job::Blocking(run) => {
-            let guarded = move || {
-                let _slot = slot;
-                std::panic::catch_unwind(AssertUnwindSafe(run))
-            };
-            tokio::task::spawn_blocking(guarded).await.map_err(|_| RunError::Aborted)?
+/// The task itself: from encoded arguments to an encoded result.
+#[derive(Debug)]
+pub(super) struct Inner<'a> {
+    pub(super) handler: &'a Erased,
+    pub(super) payload: &'a [u8],
+    pub(super) slot: Arc<Slot>,
+}
+
+impl Inner<'_> {
+    pub(super) async fn run(self, context: &Context) -> RunResult {
+        let caught = match self.handler.start(context.clone(), self.payload).map_err(RunError::Arguments)? {
+            Job::Async(run) => AssertUnwindSafe(run).catch_unwind().await,
+            Job::Blocking(run) => {
+                let slot = self.slot;
+                let guarded = move || {
+                    let _slot = slot;
+                    std::panic::catch_unwind(AssertUnwindSafe(run))
+                };
+                tokio::task::spawn_blocking(guarded).await.map_err(|_| RunError::Aborted)?
+            }
+        };
+        match caught {
+            Ok(Ok(bytes)) => Ok(bytes),
+            Ok(Err(Answer::Task(error))) => Err(RunError::Task(error)),
+            Ok(Err(Answer::Unencodable(error))) => Err(RunError::Unencodable(error)),
+            Err(panic) => Err(RunError::Panic(text(&*panic))),
         }
-    };
-    match caught {
-        Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(Answer::Task(error))) => Err(RunError::Task(error)),
-        Ok(Err(Answer::Unencodable(error))) => Err(RunError::Unencodable(error)),
-        Err(panic) => Err(RunError::Panic(text(&*panic))),
     }
 }
 
-fn text(panic: &(dyn std::any::Any + Send)) -> String {
+pub(super) fn text(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without a text".to_owned())
 }

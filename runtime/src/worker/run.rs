@@ -1,18 +1,20 @@
 //! One run of one task, under its limits.
 
+use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use tokio::time::sleep;
 use tracing::Instrument;
 use windlass_core::policy::{FailureClass, Limits};
-use windlass_core::task::{Erased, Job, Verdict};
+use windlass_core::task::{Erased, Signal, Verdict};
 use windlass_core::{Context, Event, Failure, FailureKind, Interrupt, TaskError, limits};
 
 use super::lane::Slot;
-use super::middleware::{self, Middleware, Next, RunError, RunResult};
+use super::middleware::{self, Inner, Middleware, Next, RunError, RunResult};
 use super::signal::{Kill, TaskSignal};
 
 pub(super) struct Run<'a> {
@@ -31,6 +33,8 @@ pub(super) enum Ended {
 }
 
 impl Run<'_> {
+    /// Runs it to its end. Code of the application cannot end more than its own run: not by a panic
+    /// in the task, in a layer, in a destructor, or in the text of an error.
     pub(super) async fn execute(self, handler: &Erased, payload: &[u8], slot: &Arc<Slot>) -> Ended {
         let context = &self.context;
         let attempt = context.attempt();
@@ -38,32 +42,25 @@ impl Run<'_> {
             target: "windlass::worker", "task",
             task_id = %context.id(), task = %context.task(), queue = %context.queue(), attempt,
         );
-        let job = match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            handler.start(context.clone(), payload)
-        })) {
-            Ok(Ok(job)) => job,
-            Ok(Err(error)) => {
-                let failure = Failure::from_error(FailureKind::Arguments, &error, attempt);
-                return Ended::Otherwise(Event::Failed(FailureClass::Permanent), Some(failure));
-            }
-            Err(_) => {
-                let failure = Failure::new(FailureKind::Panic, "the handler panicked before its first await", attempt);
-                return Ended::Otherwise(Event::Failed(FailureClass::Panic), Some(failure));
+        let inner = Inner { handler, payload, slot: Arc::clone(slot) };
+        let raced = async {
+            tokio::select! {
+                biased;
+                kill = self.signal.killed() => Ended::Killed(kill),
+                ended = self.limited(inner).instrument(span) => ended,
             }
         };
-        tokio::select! {
-            biased;
-            kill = self.signal.killed() => Ended::Killed(kill),
-            ended = self.limited(job, slot).instrument(span) => ended,
-        }
+        AssertUnwindSafe(raced).catch_unwind().await.unwrap_or_else(|panic| {
+            let failure = Failure::new(FailureKind::Panic, middleware::text(&*panic), attempt);
+            Ended::Otherwise(Event::Failed(FailureClass::Panic), Some(failure))
+        })
     }
 
-    async fn limited(&self, job: Job, slot: &Arc<Slot>) -> Ended {
-        let slot = Arc::clone(slot);
+    async fn limited(&self, inner: Inner<'_>) -> Ended {
         let mut run = pin!(async {
             match self.layers {
-                [] => middleware::run(job, slot).await,
-                layers => Next { layers, job, slot }.run(&self.context).await,
+                [] => inner.run(&self.context).await,
+                layers => Next { layers, inner }.run(&self.context).await,
             }
         });
         let Limits { soft, hard } = self.limits;
@@ -102,7 +99,16 @@ impl Run<'_> {
                     failed(FailureClass::Permanent, Failure::from_error(FailureKind::Result, &error, attempt))
                 }
             },
+            // A task that obeys the shutdown is given back like one that does not, uncounted.
+            Err(RunError::Task(error))
+                if error.verdict() == Verdict::Retry && self.signal.interrupt() == Some(Interrupt::Shutdown) =>
+            {
+                Ended::Killed(Kill::Shutdown)
+            }
             Err(RunError::Task(error)) => judge_error(&error, attempt),
+            Err(RunError::Arguments(error)) => {
+                failed(FailureClass::Permanent, Failure::from_error(FailureKind::Arguments, &error, attempt))
+            }
             Err(RunError::Panic(text)) => failed(FailureClass::Panic, Failure::new(FailureKind::Panic, text, attempt)),
             Err(RunError::Unencodable(error)) => {
                 failed(FailureClass::Permanent, Failure::from_error(FailureKind::Result, &error, attempt))

@@ -5,19 +5,21 @@
 //! a second truth. The other way round, a crash would leave a finished task without its result.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::sleep;
 use tokio_util::sync::DropGuard;
 use tokio_util::task::TaskTracker;
-use windlass_core::{Disposition, Error, Receipt, Result, SettleOutcome, Settlement};
+use windlass_core::limits::batches;
+use windlass_core::{Delivery, Disposition, Error, ErrorKind, Receipt, Record, Result, SettleOutcome, Settlement};
 
 use super::completion::{Completion, Ending};
 use super::engine::Engine;
 use super::lease::Claim;
 use super::stats::describe;
-use crate::pause::Pause;
+use crate::pause::{Pause, in_time};
 
 /// Most completions in one batch.
 const BATCH: usize = 256;
@@ -27,7 +29,7 @@ const UNDER_WAY: usize = 2;
 /// Settles until the last lane has gone; `_done` ends the keeping of leases after that.
 pub(super) async fn run(engine: Arc<Engine>, mut completions: mpsc::Receiver<Completion>, _done: DropGuard) {
     let room = Arc::new(Semaphore::new(UNDER_WAY));
-    let batches = TaskTracker::new();
+    let work = TaskTracker::new();
     let mut batch = Vec::with_capacity(BATCH);
     while completions.recv_many(&mut batch, BATCH).await > 0 {
         let Ok(permit) = Arc::clone(&room).acquire_owned().await else { break };
@@ -35,51 +37,98 @@ pub(super) async fn run(engine: Arc<Engine>, mut completions: mpsc::Receiver<Com
             let Ok(completion) = completions.try_recv() else { break };
             batch.push(completion);
         }
-        let (engine, batch) = (Arc::clone(&engine), std::mem::take(&mut batch));
-        batches.spawn(async move {
-            settle(&engine, batch).await;
+        let (engine, batch, more) = (Arc::clone(&engine), std::mem::take(&mut batch), work.clone());
+        work.spawn(async move {
+            settle(&engine, batch, &more).await;
             drop(permit);
         });
     }
-    batches.close();
-    batches.wait().await;
+    work.close();
+    work.wait().await;
 }
 
-async fn settle(engine: &Engine, batch: Vec<Completion>) {
+async fn settle(engine: &Arc<Engine>, batch: Vec<Completion>, more: &TaskTracker) {
     let batch = drop_lost(engine, batch).await;
     let mut records = Vec::with_capacity(batch.len());
     let mut settlements = Vec::with_capacity(batch.len());
     for Completion { receipt, task, ending } in batch {
         let Ending::Settle(mut conclusion) = ending else { continue };
         report(&receipt, task.as_ref().map_or("?", |task| task.as_str()), &conclusion);
-        engine.stats.count(&conclusion);
         if engine.backend.is_some() {
             records.extend(conclusion.record(&receipt));
         }
         settlements.extend(conclusion.settlement(receipt));
     }
-    if let Some(backend) = &engine.backend
-        && !records.is_empty()
-    {
-        let saved = until_done(engine, "save results", || backend.save(&records)).await;
-        if saved.is_none() {
-            return;
+    match save(engine, &records).await {
+        Some(true) => tell_broker(engine, &settlements).await,
+        Some(false) => apart(engine, records, settlements, more),
+        None => {}
+    }
+}
+
+/// Saves records. `false` if the store refuses at least one of several for good, `None` if the
+/// worker may not wait any longer.
+async fn save(engine: &Engine, records: &[Record]) -> Option<bool> {
+    let Some(backend) = &engine.backend else { return Some(true) };
+    for records in batches(records, Record::weight) {
+        let save = || async {
+            match in_time("save", backend.save(records)).await {
+                Err(error) if !error.is_retryable() && records.len() > 1 => Ok(false),
+                answer => answer.map(|_| true),
+            }
+        };
+        if !until_done(engine, "save results", save).await? {
+            return Some(false);
         }
     }
-    tell_broker(engine, &settlements).await;
+    Some(true)
+}
+
+/// Lets each task of a batch go its own way, so that one that cannot be saved holds up no other.
+/// It is tried again, with its lease kept, until it can be saved or the worker ends.
+fn apart(engine: &Arc<Engine>, records: Vec<Record>, settlements: Vec<Settlement>, more: &TaskTracker) {
+    let mut records = records.into_iter().peekable();
+    for settlement in settlements {
+        let record = records.next_if(|record| record.id == settlement.receipt.id);
+        let engine = Arc::clone(engine);
+        more.spawn(async move {
+            if save(&engine, record.as_slice()).await.is_some() {
+                tell_broker(&engine, &[settlement]).await;
+            }
+        });
+    }
+}
+
+/// Gives back what was claimed and has not begun: at the head of the queue, in its order.
+pub(super) async fn give_back(engine: &Engine, deliveries: &[Delivery]) {
+    let settlements: Vec<Settlement> = deliveries.iter().filter_map(|delivery| engine.release(delivery)).collect();
+    // What is released last ends up first.
+    for settlements in settlements.rchunks(BATCH) {
+        tell_broker(engine, settlements).await;
+    }
 }
 
 async fn tell_broker(engine: &Engine, settlements: &[Settlement]) {
     if settlements.is_empty() {
         return;
     }
-    let settle = || engine.broker.settle(settlements);
+    let in_doubt = AtomicBool::new(false);
+    let settle = || async {
+        let answer = in_time("settle", engine.broker.settle(settlements)).await;
+        if answer.as_ref().is_err_and(|error| error.kind() == ErrorKind::Unknown) {
+            in_doubt.store(true, Ordering::Relaxed);
+        }
+        answer
+    };
     let Some(outcomes) = until_done(engine, "settle", settle).await else { return };
     for (settlement, outcome) in settlements.iter().zip(outcomes) {
-        if outcome == SettleOutcome::Lost {
-            engine.stats.count_lost();
-            tracing::warn!(target: "windlass::worker", task_id = %settlement.receipt.id, "claim lost before it was settled");
+        // After an attempt without an answer, "lost" may mean that this attempt was taken.
+        if outcome == SettleOutcome::Settled || in_doubt.load(Ordering::Relaxed) {
+            engine.stats.count(settlement.state);
+            continue;
         }
+        engine.stats.count_lost();
+        tracing::warn!(target: "windlass::worker", task_id = %settlement.receipt.id, "claim lost before it was settled");
     }
     engine.leases.remove(settlements.iter().map(|settlement| &settlement.receipt));
 }

@@ -2,8 +2,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use windlass_core::{Disposition, State};
 
-use super::completion::Conclusion;
-
 /// What a worker has done.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -64,8 +62,9 @@ pub(super) struct Stats {
 }
 
 impl Stats {
-    pub(super) fn count(&self, conclusion: &Conclusion) {
-        let counter = match conclusion.state() {
+    /// Counts what the broker was told and has taken.
+    pub(super) fn count(&self, state: State) {
+        let counter = match state {
             State::Succeeded => &self.succeeded,
             State::Failed => &self.failed,
             State::Cancelled => &self.cancelled,

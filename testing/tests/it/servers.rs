@@ -112,9 +112,14 @@ fn ping(stream: &mut TcpStream, patience: Duration) -> std::io::Result<String> {
 fn answer(stream: &mut TcpStream, patience: Duration) -> std::io::Result<String> {
     stream.set_read_timeout(Some(patience))?;
     let mut buffer = [0; 256];
-    match stream.read(&mut buffer)? {
-        0 => Err(ErrorKind::UnexpectedEof.into()),
-        length => Ok(String::from_utf8_lossy(&buffer[..length]).into_owned()),
+    loop {
+        match stream.read(&mut buffer) {
+            Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+            Ok(length) => return Ok(String::from_utf8_lossy(&buffer[..length]).into_owned()),
+            // The end of a child process of another test.
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
     }
 }
 
