@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use windlass_core::{Backend, Broker, Call, Options, Result, TaskId};
+use windlass_core::{Backend, Broker, Call, DeadPage, Options, QueueName, Result, TaskId};
 use windlass_runtime::{Client, ClientSettings, TaskHandle, WorkerBuilder, WorkerSettings};
 
 use crate::config::Config;
@@ -55,10 +55,25 @@ impl Windlass {
         self.client.enqueue_many(calls).await
     }
 
-    /// A handle to a task of the queue `default` that was enqueued elsewhere; for other queues see
-    /// [`Client::handle_of`].
-    pub fn handle_of<O>(&self, id: TaskId) -> TaskHandle<O> {
-        self.client.handle_of(id, windlass_core::QueueName::default())
+    /// A handle to a task that was enqueued elsewhere, in that queue; `O` is what its result is read as.
+    pub fn handle_of<O>(&self, id: TaskId, queue: QueueName) -> TaskHandle<O> {
+        self.client.handle_of(id, queue)
+    }
+
+    /// Lists tasks that failed for good, the oldest first; see [`Client::dead_letters`].
+    ///
+    /// # Errors
+    /// As [`Client::dead_letters`].
+    pub async fn dead_letters(&self, queue: &QueueName, cursor: Option<&str>, max: usize) -> Result<DeadPage> {
+        self.client.dead_letters(queue, cursor, max).await
+    }
+
+    /// Puts dead letters back into their queue; see [`Client::replay`].
+    ///
+    /// # Errors
+    /// As [`Client::replay`].
+    pub async fn replay(&self, queue: &QueueName, ids: &[TaskId]) -> Result<usize> {
+        self.client.replay(queue, ids).await
     }
 
     /// A worker to add tasks to and start.

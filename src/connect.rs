@@ -23,8 +23,11 @@ pub(crate) async fn stores(config: &Config) -> Result<Stores> {
     let broker = &config.broker;
     let adapter = adapter("broker.url", broker)?;
     let backend = match &config.backend {
-        None => Some(broker.without_settings()),
+        None => Some(broker.for_results()),
         Some(backend) if backend.url() == "none" => None,
+        Some(backend) if self::adapter("backend.url", backend)? == adapter => {
+            Some(backend.clone().with_prefix_of(broker))
+        }
         Some(backend) => Some(backend.clone()),
     };
     let backend_adapter = backend.as_ref().map(|backend| self::adapter("backend.url", backend)).transpose()?;
@@ -41,15 +44,20 @@ fn adapter(key: &'static str, config: &AdapterConfig) -> Result<Adapter> {
     let url = config.url();
     let Some((scheme, _)) = url.split_once("://") else {
         let text = match url {
-            "" => format!("no URL is set; known are {}", known()),
-            _ => format!("the value has no scheme; known are {}", known()),
+            "" => format!(
+                "no URL is set: set {key} in windlass.toml or the variable WINDLASS_{}; known are {}",
+                key.to_uppercase().replace('.', "__"),
+                known()
+            ),
+            _ => format!("the value has no scheme; known are {}, such as redis://localhost:6379", known()),
         };
         return Err(Error::new(ErrorKind::Config, key, text));
     };
+    let tls = if scheme == "rediss" { " (TLS is not supported yet)" } else { "" };
     let found = SCHEMES.iter().find(|(name, ..)| *name == scheme);
-    found
-        .map(|(_, adapter, _)| *adapter)
-        .ok_or_else(|| Error::new(ErrorKind::Config, key, format!("unknown scheme {scheme:?}; known are {}", known())))
+    found.map(|(_, adapter, _)| *adapter).ok_or_else(|| {
+        Error::new(ErrorKind::Config, key, format!("unknown scheme {scheme:?}{tls}; known are {}", known()))
+    })
 }
 
 #[allow(dead_code, reason = "used by whichever adapters are not compiled in")]
@@ -62,11 +70,23 @@ fn not_compiled_in(key: &'static str, adapter: Adapter) -> Error {
     Error::new(ErrorKind::Config, key, text)
 }
 
+/// Memory has no settings.
+#[cfg(feature = "memory")]
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Memory {
+    #[serde(rename = "url")]
+    _url: String,
+}
+
 #[allow(unused_variables, clippy::unused_async, reason = "depends on the features")]
 async fn connect_broker(adapter: Adapter, config: &AdapterConfig) -> Result<Arc<dyn Broker>> {
     match adapter {
         #[cfg(feature = "memory")]
-        Adapter::Memory => Ok(Arc::new(windlass_testing::MemoryBroker::new())),
+        Adapter::Memory => {
+            config.settings::<Memory>("broker")?;
+            Ok(Arc::new(windlass_testing::MemoryBroker::new()))
+        }
         #[cfg(feature = "redis")]
         Adapter::Redis => {
             let config = config.settings("broker")?;
@@ -81,7 +101,10 @@ async fn connect_broker(adapter: Adapter, config: &AdapterConfig) -> Result<Arc<
 async fn connect_backend(adapter: Adapter, config: &AdapterConfig) -> Result<Arc<dyn Backend>> {
     match adapter {
         #[cfg(feature = "memory")]
-        Adapter::Memory => Ok(Arc::new(windlass_testing::MemoryBackend::new())),
+        Adapter::Memory => {
+            config.settings::<Memory>("backend")?;
+            Ok(Arc::new(windlass_testing::MemoryBackend::new()))
+        }
         #[cfg(feature = "redis")]
         Adapter::Redis => {
             let config = config.settings("backend")?;

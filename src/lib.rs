@@ -8,10 +8,13 @@ mod connect;
 pub use app::{Builder, Windlass};
 pub use config::{AdapterConfig, Config, DefaultsConfig, LimitsConfig, WorkerConfig};
 
+/// The state of a task, as [`Status`] tells it.
+pub use windlass_core::State as TaskState;
 pub use windlass_core::task::State;
 pub use windlass_core::{
-    Backend, Backoff, Broker, Call, CancelOutcome, Context, Error, ErrorKind, Failure, FailureKind, Interrupt,
-    IntoDuration, QueueName, Result, Retention, RetryOn, Task, TaskDef, TaskError, TaskId, Timestamp,
+    Backend, Backoff, Broker, Call, CancelOutcome, Context, DeadLetter, DeadPage, Error, ErrorKind, Failure,
+    FailureKind, Interrupt, IntoDuration, QueueName, Result, Retention, RetryOn, Task, TaskDef, TaskError, TaskId,
+    Timestamp,
 };
 pub use windlass_runtime::{
     Client, Middleware, Next, Report, ResultError, RunError, RunResult, Status, TaskHandle, Worker, WorkerBuilder,

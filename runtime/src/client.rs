@@ -5,8 +5,8 @@ use std::time::Duration;
 use windlass_core::limits::{BATCH_ITEMS, PAYLOAD_BYTES};
 use windlass_core::task::CallParts;
 use windlass_core::{
-    Backend, Broker, Call, Clock, Message, Options, PublishOutcome, Record, Result, Retention, Schedule, State, TaskId,
-    Timestamp,
+    Backend, Broker, Call, Clock, DeadPage, Message, Options, PublishOutcome, QueueName, Record, Result, Retention,
+    Schedule, State, TaskId, Timestamp,
 };
 
 use crate::clock::{SystemClock, new_id};
@@ -120,8 +120,26 @@ impl Client {
     }
 
     /// A handle to a task that was enqueued elsewhere; `O` is what its result is read as.
-    pub fn handle_of<O>(&self, id: TaskId, queue: windlass_core::QueueName) -> TaskHandle<O> {
+    pub fn handle_of<O>(&self, id: TaskId, queue: QueueName) -> TaskHandle<O> {
         TaskHandle::new(id, queue, false, Arc::clone(&self.0.broker), self.0.backend.clone(), Arc::clone(&self.0.clock))
+    }
+
+    /// Lists tasks that failed for good, the oldest first, at most `max`; `cursor` is
+    /// [`DeadPage::next`] of the page before.
+    ///
+    /// # Errors
+    /// `Unavailable` if the broker cannot be reached, `Unsupported` if it keeps none.
+    pub async fn dead_letters(&self, queue: &QueueName, cursor: Option<&str>, max: usize) -> Result<DeadPage> {
+        self.0.broker.dead_letters(queue, cursor, max).await
+    }
+
+    /// Puts dead letters back into their queue, to run again with all their retries; answers how
+    /// many of them there were.
+    ///
+    /// # Errors
+    /// `Unavailable` or `Unknown` if the broker cannot be reached; the call can be repeated.
+    pub async fn replay(&self, queue: &QueueName, ids: &[TaskId]) -> Result<usize> {
+        self.0.broker.replay(queue, ids).await
     }
 
     /// The broker.
@@ -160,7 +178,7 @@ impl Client {
         Record { state: State::Queued, at: self.0.clock.now(), status_ttl: kept, result_ttl: kept, ..record }
     }
 
-    fn handle<O>(&self, id: TaskId, queue: windlass_core::QueueName, outcome: PublishOutcome) -> Result<TaskHandle<O>> {
+    fn handle<O>(&self, id: TaskId, queue: QueueName, outcome: PublishOutcome) -> Result<TaskHandle<O>> {
         let is_new = match outcome {
             PublishOutcome::Accepted => true,
             PublishOutcome::Duplicate => false,

@@ -84,7 +84,7 @@ pub enum ResultError {
 pub struct Status {
     /// The state.
     pub state: State,
-    /// The number of the last known run; 0 if none is known.
+    /// The number of the last run that is recorded; 0 if none is, as while the first run is under way.
     pub attempt: u32,
     /// The last failure, if there was one.
     pub failure: Option<Failure>,

@@ -31,15 +31,29 @@ impl AdapterConfig {
         self.0.insert("url".to_owned(), url.into());
     }
 
-    pub(crate) fn without_settings(&self) -> Self {
-        Self::new(self.url())
+    /// The same store for results: its URL, and what both adapters of a store have in common.
+    pub(crate) fn for_results(&self) -> Self {
+        const COMMON: [&str; 4] = ["url", "prefix", "operation_timeout", "connect_timeout"];
+        let common = self.0.iter().filter(|(key, _)| COMMON.contains(&key.as_str()));
+        Self(common.map(|(key, value)| (key.clone(), value.clone())).collect())
+    }
+
+    /// Takes the prefix of `other` where none is set, so that one name parts applications in both.
+    pub(crate) fn with_prefix_of(mut self, other: &Self) -> Self {
+        if let (None, Some(prefix)) = (self.0.get("prefix"), other.0.get("prefix")) {
+            self.0.insert("prefix".to_owned(), prefix.clone());
+        }
+        self
     }
 
     /// The adapter's own configuration; `section` names it in the error.
     #[allow(dead_code, reason = "used by adapters that may not be compiled in")]
     pub(crate) fn settings<T: DeserializeOwned>(&self, section: &'static str) -> Result<T> {
-        serde_json::from_value(Value::Object(self.0.clone()))
-            .map_err(|error| Error::new(ErrorKind::Config, section, error.to_string()))
+        serde_json::from_value(Value::Object(self.0.clone())).map_err(|error| {
+            let text =
+                error.to_string().replace("unknown field", "unknown key").replace("expected one of", "allowed are");
+            Error::new(ErrorKind::Config, section, text)
+        })
     }
 }
 

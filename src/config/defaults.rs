@@ -11,7 +11,7 @@ pub struct DefaultsConfig {
     /// Retries after the first run.
     pub max_retries: Option<u32>,
     /// The pause before each retry: `fixed 5s`, `linear 5s 1h`, or `exponential 1s 3 1h`
-    /// (base, factor, cap).
+    /// (base, factor, cap), each with an optional `jitter 0.25` (the part left to chance) at its end.
     pub backoff: Option<String>,
     /// What is retried: any of `errors`, `timeouts`, `panics`, separated by commas.
     pub retry_on: Option<String>,
@@ -76,8 +76,17 @@ fn read<'a, T>(
 }
 
 fn backoff(text: &str) -> Result<Backoff> {
-    let wrong =
-        || Error::invalid("backoff", format_args!("{text:?}"), "fixed 5s, linear 5s 1h, or exponential 1s 3 1h");
+    let wrong = || {
+        Error::invalid(
+            "backoff",
+            format_args!("{text:?}"),
+            "fixed 5s, linear 5s 1h, or exponential 1s 3 1h jitter 0.25",
+        )
+    };
+    let (text, jitter) = match text.split_once(" jitter ") {
+        Some((text, jitter)) => (text, Some(jitter.trim().parse().map_err(|_| wrong())?)),
+        None => (text, None),
+    };
     let words: Vec<&str> = text.split_whitespace().collect();
     let span = |word: &str| word.into_duration().map_err(|_| wrong());
     let backoff = match words[..] {
@@ -88,5 +97,6 @@ fn backoff(text: &str) -> Result<Backoff> {
         }
         _ => return Err(wrong()),
     };
+    let backoff = jitter.map_or(backoff, |jitter| backoff.with_jitter(jitter));
     backoff.check().map(|()| backoff)
 }

@@ -17,8 +17,8 @@ const PREFIX: &str = "WINDLASS_";
 const NOT_KEYS: [&str; 2] = ["PROFILE", "CONFIG"];
 
 impl Config {
-    /// Loads `windlass.toml` from the working directory (or the file that `WINDLASS_CONFIG` names),
-    /// over it its section `profile.<name>` where `WINDLASS_PROFILE` names one, and over both the
+    /// Loads `windlass.toml` from the working directory, if there is one (or the file that
+    /// `WINDLASS_CONFIG` names), over it its section `profile.<name>` where `WINDLASS_PROFILE` names one, and over both the
     /// variables `WINDLASS_<SECTION>__<KEY>`, such as `WINDLASS_BROKER__URL`.
     ///
     /// # Errors
@@ -30,7 +30,11 @@ impl Config {
             let text = format!("the file {} is not there", path.display());
             return Err(Error::new(ErrorKind::Config, "WINDLASS_CONFIG", text));
         }
-        Self::layered(Toml::file_exact(path), std::env::var("WINDLASS_PROFILE").ok().as_deref())
+        let profile = std::env::var("WINDLASS_PROFILE").ok();
+        match path.is_file() {
+            true => Self::layered(Toml::file_exact(path), profile.as_deref()),
+            false => Self::layered(Toml::string(""), profile.as_deref()),
+        }
     }
 
     /// Loads a text in the format of `windlass.toml`, with the same layers over it.
@@ -103,6 +107,12 @@ fn resolve(key: &'static str, adapter: &mut AdapterConfig) -> Result<()> {
 fn explain(error: &figment::Error) -> Error {
     let key = error.path.join(".");
     let text = match &error.kind {
+        Kind::Message(text) if key.is_empty() => {
+            match error.metadata.as_ref().and_then(|metadata| metadata.source.as_ref()) {
+                Some(source) => format!("{source}: {text}"),
+                None => text.clone(),
+            }
+        }
         Kind::UnknownField(field, allowed) => {
             let key = if key.is_empty() { field.clone() } else { key };
             format!("unknown key {key}; allowed are {}", allowed.join(", "))
@@ -125,9 +135,17 @@ fn locate(explained: Error, error: &figment::Error, layers: &Figment) -> Error {
 
 /// Where the value of a key came from, as a person would name it.
 fn source(layers: &Figment, key: &str) -> String {
+    // A section that is unknown is named by its first key.
     let Some(metadata) = layers.find_metadata(key) else { return "a default".to_owned() };
     if metadata.name.contains("environment variable") {
-        return format!("{PREFIX}{}", key.to_uppercase().replace('.', "__"));
+        let name = format!("{PREFIX}{}", key.to_uppercase().replace('.', "__"));
+        let is_set = |name: &String| std::env::var_os(name).is_some();
+        let mut names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+        let hint = if key.contains('_') { "; two underscores part section and key" } else { "" };
+        return match is_set(&name) {
+            true => format!("{name}{hint}"),
+            false => names.find(|set| set.to_uppercase().starts_with(&name)).unwrap_or(name),
+        };
     }
     match metadata.source.as_ref().and_then(|source| source.file_path()) {
         Some(path) => path.display().to_string(),

@@ -13,6 +13,8 @@ use crate::{MemoryBackend, MemoryBroker, TokioClock};
 const VIRTUAL: Duration = Duration::from_secs(400 * 86_400);
 /// How long to wait for an end in a test whose clock runs.
 const REAL: Duration = Duration::from_secs(30);
+/// How often the real clock is looked at, in the time of the test.
+const LOOK: Duration = Duration::from_secs(3600);
 
 /// A client and workers in a test: the real ones, over memory, with virtual time.
 ///
@@ -161,14 +163,21 @@ impl Harness {
     async fn until(&self, what: &str, holds: impl Fn(Counts) -> bool) {
         let limit = if is_paused() { VIRTUAL } else { REAL };
         let mut changes = self.memory.changes();
+        let started = Instant::now();
         let wait = async {
-            while !holds(self.memory.counts()) {
-                // The sender lives as long as the broker, which this harness holds.
-                let _ = changes.changed().await;
+            // Virtual time can go on for long while nothing happens, so the real one counts too.
+            while !holds(self.memory.counts()) && started.elapsed() < REAL {
+                tokio::select! {
+                    // The sender lives as long as the broker, which this harness holds.
+                    _ = changes.changed() => {}
+                    () = tokio::time::sleep(LOOK) => {}
+                }
             }
         };
-        if tokio::time::timeout(limit, wait).await.is_err() {
-            panic!("{what}: {:?}{}", self.memory.counts(), self.memory.listing());
+        let in_time = tokio::time::timeout(limit, wait).await.is_ok();
+        if !in_time || !holds(self.memory.counts()) {
+            let hint = "does a worker serve that queue, and know that task?";
+            panic!("{what} ({hint}): {:?}{}", self.memory.counts(), self.memory.listing());
         }
     }
 }

@@ -69,6 +69,7 @@ async fn wrong_arguments_of_a_foreign_client_fail_the_task_and_keep_its_bytes() 
 async fn urls_are_checked_before_anything_is_connected() {
     for (url, parts) in [
         ("rediss+x://h", &["broker.url", "\"rediss+x\"", "memory://", "redis://"][..]),
+        ("rediss://h", &["broker.url", "\"rediss\"", "TLS is not supported yet"]),
         ("localhost:6379", &["broker.url", "no scheme", "redis://"]),
         ("", &["broker.url", "no URL is set"]),
         ("redis://:secret@", &["url"]),

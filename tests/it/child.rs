@@ -42,6 +42,11 @@ pub(crate) async fn block(folder: State<Folder>, context: Context, n: u64, milli
 }
 
 impl Folder {
+    /// Beside the data of a server.
+    pub(crate) fn at(server: &windlass_testing::servers::RedisServer) -> Self {
+        Self(server.folder().to_owned())
+    }
+
     /// One line, in one write at the end of the file, so that lines of several processes do not mix.
     fn log(&self, what: &str, n: u64) {
         let path = self.0.join("log");

@@ -153,3 +153,71 @@ async fn fault_015_handler_that_blocks_its_thread_keeps_its_lease() {
     let reports = workers.map(WorkerProcess::terminate);
     assert_eq!(started(folder.path()), 1, "{reports:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_has_three_connections() {
+    let server = RedisServer::start();
+    let folder = tempfile::tempdir().expect("a folder");
+    let url = server.url();
+    let order = Order { url: &url, folder: folder.path(), lease: Duration::from_millis(500), concurrency: 200 };
+    let app = Windlass::connect(&url).await.expect("the server is there");
+    let handles = enqueue(&app).await;
+    check_nobody_else(&app).await;
+    let worker = WorkerProcess::start(&order);
+    until("half has started", || started(folder.path()) >= 1000);
+    let clients = server.command(&["CLIENT", "LIST"]);
+    // One of them asks.
+    assert!(clients.matches("id=").count() <= 3 + 1, "{clients}");
+    until("all have started", || started(folder.path()) as u64 == TASKS);
+    drop(handles);
+    assert_eq!(worker.terminate(), format!("{TASKS} succeeded"));
+}
+
+/// Closes the connections of this process.
+async fn check_nobody_else(app: &Windlass) {
+    app.close().await;
+    let error = app.enqueue(child::work::call(1, 1)).await.expect_err("it is closed");
+    assert_eq!(error.kind(), windlass::ErrorKind::Closed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fault_007_a_second_signal_gives_back_at_once() {
+    let server = RedisServer::start();
+    let folder = tempfile::tempdir().expect("a folder");
+    let url = server.url();
+    let order = Order { url: &url, folder: folder.path(), lease: Duration::from_secs(30), concurrency: 1 };
+    let app = Windlass::connect(&url).await.expect("the server is there");
+    let handle = app.enqueue(child::hold::call(1)).await.expect("the server is there");
+    let first = WorkerProcess::start(&order);
+    until("it runs", || started(folder.path()) == 1);
+    first.signal("-TERM");
+    let start = std::time::Instant::now();
+    assert_eq!(first.terminate(), "0 succeeded, 1 released");
+    assert!(start.elapsed() < Duration::from_secs(10), "much less than the grace of 25 s");
+    // It was given back uncounted, and runs at once although its lease would last half a minute.
+    let second = WorkerProcess::start(&order);
+    until("it runs again", || started(folder.path()) == 2);
+    std::fs::write(folder.path().join("go"), "").expect("the folder is there");
+    assert_eq!(handle.result_within(LIMIT).await.expect("it ends"), second.pid());
+    assert_eq!(handle.status().await.expect("the server is there").expect("it is kept").attempt, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_prefixes_are_two_applications() {
+    let server = RedisServer::start();
+    let connect = async |prefix: &str| {
+        let toml = format!("[broker]\nurl = '{}'\nprefix = '{prefix}'", server.url());
+        let config = windlass::Config::from_toml(&toml, None).expect("it is right");
+        Windlass::builder().config(config).connect().await.expect("the server is there")
+    };
+    let (one, other) = (connect("one").await, connect("other").await);
+    let one = one.enqueue(child::work::call(1, 1).id("same")).await.expect("the server is there");
+    let other = other.enqueue(child::work::call(1, 1).id("same")).await.expect("the server is there");
+    assert!(one.is_new() && other.is_new());
+    let worker = connect("one").await;
+    let worker =
+        worker.worker().state(child::Folder::at(&server)).register::<child::work>().start().await.expect("it starts");
+    assert_eq!(one.result_within(LIMIT).await.expect("it ends"), 1);
+    assert_eq!(other.status().await.expect("the server is there").expect("it waits").state.as_str(), "queued");
+    worker.shutdown().await;
+}

@@ -110,6 +110,8 @@ pub struct WorkerBuilder {
     settings: WorkerSettings,
     registry: Registry,
     names: Vec<&'static str>,
+    /// The queues that the program has named.
+    queues: Vec<String>,
     shared: Shared,
     layers: Vec<Arc<dyn Middleware>>,
     error: Option<Error>,
@@ -125,6 +127,7 @@ impl WorkerBuilder {
             settings,
             registry: Registry::default(),
             names: Vec::new(),
+            queues: Vec::new(),
             shared: Shared::default(),
             layers: Vec::new(),
             error: None,
@@ -163,10 +166,13 @@ impl WorkerBuilder {
 
     /// Serves this queue with up to `concurrency` tasks at the same time.
     ///
-    /// Without any, the worker serves the queues of its settings, or else `default`.
+    /// It joins the queues of the configuration, and wins over what they say about the same one.
+    /// Without any, the worker serves `default`.
     pub fn queue(mut self, queue: impl Into<String>, concurrency: usize) -> Self {
         let queue = queue.into();
-        let again = self.settings.queues.insert(queue.clone(), concurrency).is_some();
+        let again = self.queues.contains(&queue);
+        self.settings.queues.insert(queue.clone(), concurrency);
+        self.queues.push(queue.clone());
         let text = format!("the queue {queue:?} is named twice");
         self.keep(if again { Err(Error::new(ErrorKind::Config, "worker.queues", text)) } else { Ok(()) })
     }

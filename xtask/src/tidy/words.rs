@@ -5,8 +5,9 @@ use super::source::{Source, has_word};
 
 /// Tests wait for a condition; a sleep is either too short or too long.
 ///
-/// What may sleep is a test in virtual time, a task that plays long work, the method of a double, and the loop of a
-/// helper that looks again and again whether a condition holds.
+/// What may sleep is a test in virtual time, a task (or a closure called `work`) that plays long
+/// work, the method of a double, and the loop of a helper that looks again and again whether a
+/// condition holds.
 pub(crate) fn no_sleep(source: &Source) -> Vec<Finding> {
     let first = if source.is_test() { 0 } else { source.tests_begin() };
     let lines: Vec<&str> = source.code.lines().collect();
@@ -22,12 +23,14 @@ fn may_sleep(lines: &[&str], sleep: usize) -> bool {
     let above = lines[..declared].iter().rev().map(|line| line.trim());
     let attributes: Vec<&str> = above.take_while(|line| line.is_empty() || line.starts_with("#[")).collect();
     let has = |word| attributes.iter().any(|line| has_word(line, word));
+    let plays_work =
+        lines[declared.max(sleep.saturating_sub(6))..sleep].iter().any(|line| line.contains("let work = "));
     if has("test") {
-        return has("start_paused");
+        return plays_work || has("start_paused");
     }
     let is_method = lines[declared..=sleep].iter().take(2).any(|line| has_word(line, "self"));
     let loops = |line: &&str| ["while", "loop", "for"].iter().any(|word| has_word(line, word));
-    has("task") || is_method || lines[declared..sleep].iter().skip(1).any(loops)
+    has("task") || is_method || plays_work || lines[declared..sleep].iter().skip(1).any(loops)
 }
 
 /// No test is switched off and no code is left for later.
@@ -74,6 +77,7 @@ mod tests {
             sleeps("#[windlass::task(a = 1)]\n/// Long.\nasync fn work(n: u64) {\n    sleep(n).await;\n"),
             NOWHERE
         );
+        assert_eq!(sleeps("fn slow() {\n    let work = move |n| async move {\n        sleep(n).await;\n"), NOWHERE);
         assert_eq!(sleeps("async fn ready(&self) {\n    sleep(n).await;\n"), NOWHERE);
         assert_eq!(sleeps("async fn until(c: C) {\n    while !c() {\n        sleep(n).await;\n"), NOWHERE);
         assert_eq!(sleeps("#[tokio::test(start_paused = true)]\nasync fn t() {\n    sleep(n).await;\n"), NOWHERE);
