@@ -24,7 +24,7 @@ fn may_sleep(lines: &[&str], sleep: usize) -> bool {
     let attributes: Vec<&str> = above.take_while(|line| line.is_empty() || line.starts_with("#[")).collect();
     let has = |word| attributes.iter().any(|line| has_word(line, word));
     let plays_work =
-        lines[declared.max(sleep.saturating_sub(6))..sleep].iter().any(|line| line.contains("let work = "));
+        lines[declared.max(sleep.saturating_sub(12))..sleep].iter().any(|line| line.contains("let work = "));
     if has("test") {
         return plays_work || has("start_paused");
     }
