@@ -176,8 +176,8 @@ impl Harness {
         };
         let in_time = tokio::time::timeout(limit, wait).await.is_ok();
         if !in_time || !holds(self.memory.counts()) {
-            let hint = "does a worker serve that queue, and know that task?";
-            panic!("{what} ({hint}): {:?}{}", self.memory.counts(), self.memory.listing());
+            let listing = self.memory.listing();
+            panic!("{what}: {:?}{listing}\nDoes a worker serve that queue, and know that task?", self.memory.counts());
         }
     }
 }
