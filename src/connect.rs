@@ -114,3 +114,17 @@ async fn connect_backend(adapter: Adapter, config: &AdapterConfig) -> Result<Arc
         other => Err(not_compiled_in("backend.url", other)),
     }
 }
+
+#[cfg(all(test, not(feature = "redis")))]
+mod tests {
+    use windlass_core::ErrorKind;
+
+    #[tokio::test]
+    async fn a_scheme_whose_feature_is_off_names_the_feature() {
+        let error = crate::Windlass::connect("redis://localhost").await.expect_err("it is not compiled in");
+        assert_eq!(error.kind(), ErrorKind::Config);
+        for part in ["broker.url", "the feature \"redis\"", "not compiled in", "--features redis"] {
+            assert!(error.to_string().contains(part), "{part:?} is missing in: {error}");
+        }
+    }
+}
