@@ -24,6 +24,9 @@ use super::signal::{Kill, TaskSignal};
 use super::stats::Stats;
 use crate::pause::{Pause, in_time};
 
+/// How long it is known at least that a redelivered task has begun.
+const ANNOUNCED: Retention = Retention::For(Duration::from_secs(86_400));
+
 #[derive(Debug)]
 pub(super) struct Engine {
     pub(super) broker: Arc<dyn Broker>,
@@ -203,7 +206,9 @@ impl Engine {
             at: self.clock.now(),
             result: None,
             failure: None,
-            status_ttl: policy.status_ttl,
+            // It must outlive the run even where nothing is kept of the task: it is the fence, and
+            // what tells poison from bad luck. The final record takes its place.
+            status_ttl: policy.status_ttl.max(ANNOUNCED),
             result_ttl: policy.result_ttl,
         };
         let mut pause = Pause::default();

@@ -149,6 +149,25 @@ async fn a_task_that_was_only_fetched_by_lost_workers_is_no_poison() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_task_of_which_nothing_is_kept_is_poison_too() {
+    let harness = Harness::new();
+    harness.enqueue(WORK.call((1,)).status_ttl(Retention::None)).await.unwrap();
+    let runs = Log::new();
+    // Each has it when it is cut off from the broker for good; the last one only buries it.
+    for lost in 1..=3 {
+        let node = Node::beside(&harness);
+        let worker = node.worker(named("lost", &runs, 3_600)).await;
+        until("it runs", || runs.len() == lost).await;
+        node.broker.outage(true);
+        std::mem::forget(worker);
+        harness.pass("45s").await;
+    }
+    let _last = harness.worker(named("last", &runs, 1)).await;
+    until("it is buried", || harness.broker().counts().dead == 1).await;
+    assert_eq!(runs.len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_task_that_loses_three_workers_is_dead_lettered() {
     let harness = Harness::new();
     let handle = harness.enqueue(WORK.call((1,))).await.unwrap();
