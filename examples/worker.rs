@@ -1,6 +1,9 @@
 //! A worker process: runs the tasks of the examples until Ctrl-C or SIGTERM, then says what it did.
 //!
 //! `cargo run --features redis --example worker -- --broker redis://127.0.0.1:6379`
+//!
+//! Over other stores, `worker`, `producer` and `checksum` are the same programs: with the features
+//! `amqp,postgres`, for example `--broker amqp://127.0.0.1 --backend postgres://localhost/postgres`.
 
 mod common;
 

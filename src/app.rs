@@ -12,13 +12,16 @@ use crate::connect::{self, Stores};
 pub struct Windlass {
     client: Client,
     worker: Arc<WorkerSettings>,
+    #[cfg(feature = "postgres")]
+    pub(crate) outbox: Option<windlass_backend_postgres::Outbox>,
 }
 
 impl Windlass {
     /// Connects by URL alone, with defaults for everything else.
     ///
-    /// The scheme chooses the adapter: `memory://`, `redis://…`. Results are kept in the same
-    /// store; for another one, or none, see [`Windlass::builder`].
+    /// The scheme chooses the adapter: `memory://`, `redis://…`, `amqp://…`. Results are kept in the
+    /// same store, if it can keep any (RabbitMQ cannot); for another one, or none, see
+    /// [`Windlass::builder`].
     ///
     /// # Errors
     /// `Config` for a wrong URL or an adapter that is not compiled in, `Unavailable` if the server
@@ -78,7 +81,10 @@ impl Windlass {
 
     /// A worker to add tasks to and start.
     pub fn worker(&self) -> WorkerBuilder {
-        WorkerBuilder::new(&self.client, WorkerSettings::clone(&self.worker))
+        let worker = WorkerBuilder::new(&self.client, WorkerSettings::clone(&self.worker));
+        #[cfg(feature = "postgres")]
+        let worker = self.with_relay(worker);
+        worker
     }
 
     /// The client alone, for code that only sends.
@@ -102,6 +108,8 @@ pub struct Builder {
     config: Config,
     stores: Option<Stores>,
     defaults: Options,
+    #[cfg(feature = "postgres")]
+    pub(crate) outbox_pool: Option<sqlx::PgPool>,
 }
 
 impl Builder {
@@ -145,6 +153,8 @@ impl Builder {
         let payload_limit = config.limits.checked_payload()?;
         let defaults = self.defaults.or(&config.defaults.options()?);
         let worker = config.worker.settings(&defaults, payload_limit)?;
+        #[cfg(not(feature = "postgres"))]
+        connect::no_outbox(config)?;
         let (broker, backend) = match self.stores {
             Some(stores) => stores,
             None => connect::stores(config).await?,
@@ -153,6 +163,13 @@ impl Builder {
         settings.defaults = defaults;
         settings.payload_limit = payload_limit;
         settings.remember = config.limits.remember;
-        Ok(Windlass { client: Client::new(broker, backend, settings), worker: Arc::new(worker) })
+        #[cfg(feature = "postgres")]
+        let outbox = crate::outbox::open(config.outbox.as_ref(), self.outbox_pool).await?;
+        Ok(Windlass {
+            client: Client::new(broker, backend, settings),
+            worker: Arc::new(worker),
+            #[cfg(feature = "postgres")]
+            outbox,
+        })
     }
 }

@@ -9,28 +9,86 @@ use crate::config::{AdapterConfig, Config};
 /// A broker and, where results are kept, a backend.
 pub(crate) type Stores = (Arc<dyn Broker>, Option<Arc<dyn Backend>>);
 
-/// Which adapter a scheme belongs to, and the feature that compiles it in.
-const SCHEMES: [(&str, Adapter, &str); 2] = [("memory", Adapter::Memory, "memory"), ("redis", Adapter::Redis, "redis")];
+/// Which adapter a scheme belongs to.
+const SCHEMES: [(&str, Adapter); 5] = [
+    ("memory", Adapter::Memory),
+    ("redis", Adapter::Redis),
+    ("amqp", Adapter::Amqp),
+    ("postgres", Adapter::Postgres),
+    ("postgresql", Adapter::Postgres),
+];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Adapter {
     Memory,
     Redis,
+    Amqp,
+    Postgres,
 }
 
-/// The stores that the configuration names; without a backend, that of the broker keeps results.
+impl Adapter {
+    /// The feature that compiles it in.
+    const fn feature(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Redis => "redis",
+            Self::Amqp => "amqp",
+            Self::Postgres => "postgres",
+        }
+    }
+
+    const fn is_broker(self) -> bool {
+        !matches!(self, Self::Postgres)
+    }
+
+    const fn is_backend(self) -> bool {
+        !matches!(self, Self::Amqp)
+    }
+}
+
+/// What a URL is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Broker,
+    Backend,
+}
+
+impl Role {
+    const fn key(self) -> &'static str {
+        match self {
+            Self::Broker => "broker.url",
+            Self::Backend => "backend.url",
+        }
+    }
+
+    const fn takes(self, adapter: Adapter) -> bool {
+        match self {
+            Self::Broker => adapter.is_broker(),
+            Self::Backend => adapter.is_backend(),
+        }
+    }
+
+    /// The schemes that can be used for it.
+    fn schemes(self) -> String {
+        let fit = SCHEMES.into_iter().filter(|(_, adapter)| self.takes(*adapter));
+        fit.map(|(scheme, _)| format!("{scheme}://")).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// The stores that the configuration names; without a backend, that of the broker keeps results,
+/// if it can.
 pub(crate) async fn stores(config: &Config) -> Result<Stores> {
     let broker = &config.broker;
-    let adapter = adapter("broker.url", broker)?;
+    let adapter = adapter(Role::Broker, broker)?;
     let backend = match &config.backend {
-        None => Some(broker.for_results()),
+        None => adapter.is_backend().then(|| broker.for_results()),
         Some(backend) if backend.url() == "none" => None,
-        Some(backend) if self::adapter("backend.url", backend)? == adapter => {
+        Some(backend) if self::adapter(Role::Backend, backend)? == adapter => {
             Some(backend.clone().with_prefix_of(broker))
         }
         Some(backend) => Some(backend.clone()),
     };
-    let backend_adapter = backend.as_ref().map(|backend| self::adapter("backend.url", backend)).transpose()?;
+    let backend_adapter = backend.as_ref().map(|backend| self::adapter(Role::Backend, backend)).transpose()?;
     let broker = connect_broker(adapter, broker).await?;
     let backend = match (backend, backend_adapter) {
         (Some(backend), Some(adapter)) => Some(connect_backend(adapter, &backend).await?),
@@ -39,35 +97,55 @@ pub(crate) async fn stores(config: &Config) -> Result<Stores> {
     Ok((broker, backend))
 }
 
-fn adapter(key: &'static str, config: &AdapterConfig) -> Result<Adapter> {
-    let known = || SCHEMES.map(|(scheme, ..)| format!("{scheme}://")).join(", ");
+fn adapter(role: Role, config: &AdapterConfig) -> Result<Adapter> {
+    let key = role.key();
     let url = config.url();
     let Some((scheme, _)) = url.split_once("://") else {
         let text = match url {
             "" => format!(
                 "no URL is set: set {key} in windlass.toml or the variable WINDLASS_{}; known are {}",
                 key.to_uppercase().replace('.', "__"),
-                known()
+                role.schemes()
             ),
-            _ => format!("the value has no scheme; known are {}, such as redis://localhost:6379", known()),
+            _ => format!("the value has no scheme; known are {}, such as redis://localhost:6379", role.schemes()),
         };
         return Err(Error::new(ErrorKind::Config, key, text));
     };
-    let tls = if scheme == "rediss" { " (TLS is not supported yet)" } else { "" };
-    let found = SCHEMES.iter().find(|(name, ..)| *name == scheme);
-    found.map(|(_, adapter, _)| *adapter).ok_or_else(|| {
-        Error::new(ErrorKind::Config, key, format!("unknown scheme {scheme:?}{tls}; known are {}", known()))
-    })
+    let tls = if ["rediss", "amqps"].contains(&scheme) { " (TLS is not supported yet)" } else { "" };
+    match SCHEMES.into_iter().find(|(name, _)| *name == scheme) {
+        Some((_, adapter)) if role.takes(adapter) => Ok(adapter),
+        Some((_, adapter)) => {
+            let does = if adapter.is_backend() {
+                "keeps results, and takes no tasks"
+            } else {
+                "takes tasks, and keeps no results"
+            };
+            let text = format!("{scheme}:// {does}; use one of {}", role.schemes());
+            Err(Error::new(ErrorKind::Config, key, text))
+        }
+        None => {
+            let text = format!("unknown scheme {scheme:?}{tls}; known are {}", role.schemes());
+            Err(Error::new(ErrorKind::Config, key, text))
+        }
+    }
 }
 
-#[allow(dead_code, reason = "used by whichever adapters are not compiled in")]
-fn not_compiled_in(key: &'static str, adapter: Adapter) -> Error {
-    let (scheme, _, feature) = SCHEMES[adapter as usize];
+fn not_compiled_in(key: &'static str, what: &str, adapter: Adapter) -> Error {
+    let feature = adapter.feature();
     let text = format!(
-        "{scheme}:// needs the feature {feature:?}, which is not compiled in: \
+        "{what} needs the feature {feature:?}, which is not compiled in: \
          add it to windlass in Cargo.toml, or run cargo with --features {feature}"
     );
     Error::new(ErrorKind::Config, key, text)
+}
+
+/// Refuses an outbox where there is no code for one.
+#[cfg(not(feature = "postgres"))]
+pub(crate) fn no_outbox(config: &Config) -> Result<()> {
+    match config.outbox {
+        Some(_) => Err(not_compiled_in("outbox", "an outbox", Adapter::Postgres)),
+        None => Ok(()),
+    }
 }
 
 /// Memory has no settings.
@@ -92,8 +170,13 @@ async fn connect_broker(adapter: Adapter, config: &AdapterConfig) -> Result<Arc<
             let config = config.settings("broker")?;
             Ok(Arc::new(windlass_broker_redis::RedisBroker::connect(config).await?))
         }
+        #[cfg(feature = "amqp")]
+        Adapter::Amqp => {
+            let config = config.settings("broker")?;
+            Ok(Arc::new(windlass_broker_amqp::AmqpBroker::connect(config).await?))
+        }
         #[allow(unreachable_patterns, reason = "depends on the features")]
-        other => Err(not_compiled_in("broker.url", other)),
+        other => Err(not_compiled_in("broker.url", &format!("{}://", other.feature()), other)),
     }
 }
 
@@ -110,8 +193,13 @@ async fn connect_backend(adapter: Adapter, config: &AdapterConfig) -> Result<Arc
             let config = config.settings("backend")?;
             Ok(Arc::new(windlass_backend_redis::RedisBackend::connect(config).await?))
         }
+        #[cfg(feature = "postgres")]
+        Adapter::Postgres => {
+            let config = config.settings("backend")?;
+            Ok(Arc::new(windlass_backend_postgres::PostgresBackend::connect(config).await?))
+        }
         #[allow(unreachable_patterns, reason = "depends on the features")]
-        other => Err(not_compiled_in("backend.url", other)),
+        other => Err(not_compiled_in("backend.url", &format!("{}://", other.feature()), other)),
     }
 }
 

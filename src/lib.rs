@@ -4,6 +4,8 @@
 mod app;
 mod config;
 mod connect;
+#[cfg(feature = "postgres")]
+mod outbox;
 
 pub use app::{Builder, Windlass};
 pub use config::{AdapterConfig, Config, DefaultsConfig, LimitsConfig, WorkerConfig};
@@ -13,8 +15,8 @@ pub use windlass_core::State as TaskState;
 pub use windlass_core::task::State;
 pub use windlass_core::{
     Backend, Backoff, Broker, Call, CancelOutcome, Context, DeadLetter, DeadPage, Error, ErrorKind, Failure,
-    FailureKind, Interrupt, IntoDuration, QueueName, Result, Retention, RetryOn, Task, TaskDef, TaskError, TaskId,
-    Timestamp,
+    FailureKind, Interrupt, IntoDuration, Priority, QueueName, Result, Retention, RetryOn, Task, TaskDef, TaskError,
+    TaskId, Timestamp,
 };
 pub use windlass_runtime::{
     Client, Middleware, Next, Report, ResultError, RunError, RunResult, Status, TaskHandle, Worker, WorkerBuilder,
@@ -23,6 +25,10 @@ pub use windlass_runtime::{
 /// Makes a task of a function; see the crate documentation.
 #[cfg(feature = "macros")]
 pub use windlass_macros::task;
+
+/// The transactional outbox; see [`Windlass::enqueue_in`].
+#[cfg(feature = "postgres")]
+pub use windlass_backend_postgres::{Outbox, OutboxConfig, OutboxStats, StuckPage, StuckRow};
 
 /// The types of the contract with stores, for authors of adapters.
 pub use windlass_core as core;

@@ -2,11 +2,13 @@
 //!
 //! `cargo run --release -p windlass-bench -- <probe> --broker URL`; see `bench/README.md`.
 
+mod floor;
 mod options;
 mod probe;
-mod redis_info;
+mod relay;
 mod report;
 mod sample;
+mod server;
 mod target;
 
 use std::process::ExitCode;

@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use crate::options::{Options, Probe};
-use crate::redis_info::Server;
 use crate::sample::Sample;
+use crate::server::Server;
 
 /// The outcome of a probe.
 #[derive(Debug, Serialize)]
@@ -13,7 +13,7 @@ pub(crate) struct Report {
     tasks: usize,
     concurrency: usize,
     repetitions: u64,
-    server: Option<Server>,
+    servers: Vec<Server>,
     figures: Vec<Figure>,
 }
 
@@ -31,13 +31,13 @@ struct Figure {
 
 impl Report {
     /// Puts figures and floor side by side.
-    pub(crate) fn new(options: &Options, server: Option<Server>, ours: &[Sample], floor: &[Sample]) -> Self {
+    pub(crate) fn new(options: &Options, servers: Vec<Server>, ours: &[Sample], floor: &[Sample]) -> Self {
         Self {
             probe: options.probe,
             tasks: options.tasks(),
             concurrency: options.concurrency,
             repetitions: options.repeat,
-            server,
+            servers,
             figures: ours.iter().map(|sample| Figure::new(sample, floor)).collect(),
         }
     }
@@ -49,11 +49,13 @@ impl Report {
 
     /// For people.
     pub(crate) fn table(&self) -> String {
-        let server = self.server.as_ref().map_or("no server".to_owned(), |server| {
-            format!("Redis {}, persistence: {}", server.version, server.persistence)
-        });
+        let about = |server: &Server| format!("{} {}, {}", server.name, server.version, server.mode);
+        let servers = match self.servers.as_slice() {
+            [] => "no server".to_owned(),
+            servers => servers.iter().map(about).collect::<Vec<_>>().join("; "),
+        };
         let tasks = if self.probe == Probe::Idle { "no".to_owned() } else { self.tasks.to_string() };
-        let mut text = format!("{tasks} tasks, median of {}; {server}\n", self.repetitions);
+        let mut text = format!("{tasks} tasks, median of {}; {servers}\n", self.repetitions);
         text += &format!("{:<30}{:>14}  {:<10}{:>14}{:>9}", "", "value", "", "floor", "ratio");
         for figure in &self.figures {
             let Figure { name, unit, value, floor, ratio } = figure;

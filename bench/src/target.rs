@@ -4,11 +4,12 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use windlass::{Call, TaskDef, TaskHandle, Windlass, Worker};
+use serde_json::{Value, json};
+use windlass::{Call, Config, TaskDef, TaskHandle, Windlass, Worker};
 
 use crate::Result;
 use crate::options::Options;
-use crate::redis_info::{is_redis, namespace};
+use crate::server::Store;
 
 /// The only argument of the task.
 const TEXT: &str = "somebody@example.org, template welcome-to-the-club, language en-GB, attachment 04711.pdf";
@@ -38,17 +39,12 @@ pub(crate) struct Target {
 impl Target {
     /// Connects both sides; `results` says whether results are kept.
     pub(crate) async fn connect(options: &Options, results: bool) -> Result<Self> {
-        let backend = if results { options.backend.clone() } else { Some("none".to_owned()) };
-        let connect = || {
-            let builder = Windlass::builder().broker(&options.broker);
-            match &backend {
-                Some(url) => builder.backend(url).connect(),
-                None => builder.connect(),
-            }
-        };
+        let config = config(options, results)?;
+        let connect = || Windlass::builder().config(config.clone()).connect();
         let client = connect().await?;
         // A memory store belongs to one application; over a server, worker and client are strangers.
-        let worker = if is_redis(&options.broker) { connect().await? } else { client.clone() };
+        let alone = Store::of(&options.broker) == Store::Memory;
+        let worker = if alone { client.clone() } else { connect().await? };
         Ok(Self { client, worker, queue: unused_queue(), concurrency: options.concurrency })
     }
 
@@ -104,10 +100,45 @@ impl Target {
     }
 }
 
+/// Where windlass works. On servers that list nothing, all names begin with one of this run, so that
+/// `server::remove` finds them.
+fn config(options: &Options, results: bool) -> Result<Config> {
+    let store = |url: &str| match Store::of(url) {
+        Store::RabbitMq => json!({ "url": url, "prefix": namespace(), "queue_type": options.queue_type.name() }),
+        Store::Postgres => json!({ "url": url, "schema": schema() }),
+        Store::Memory | Store::Redis => json!({ "url": url }),
+    };
+    let backend: Value = match options.backend() {
+        Some(url) if results => store(url),
+        _ => json!({ "url": "none" }),
+    };
+    Ok(serde_json::from_value(json!({ "broker": store(&options.broker), "backend": backend }))?)
+}
+
+/// The start of all names that this run uses, so that runs do not meet.
+pub(crate) fn namespace() -> String {
+    format!("windlass-bench-{}", std::process::id())
+}
+
+/// The same as the name of a schema.
+pub(crate) fn schema() -> String {
+    namespace().replace('-', "_")
+}
+
+static QUEUES: AtomicU32 = AtomicU32::new(0);
+
 /// What an earlier run left in a queue would be counted as ours.
 fn unused_queue() -> String {
-    static NUMBER: AtomicU32 = AtomicU32::new(0);
-    format!("{}-{}", namespace(), NUMBER.fetch_add(1, Ordering::Relaxed))
+    queue(QUEUES.fetch_add(1, Ordering::Relaxed))
+}
+
+fn queue(number: u32) -> String {
+    format!("{}-{number}", namespace())
+}
+
+/// The queues that this run has used.
+pub(crate) fn used_queues() -> impl Iterator<Item = String> {
+    (0..QUEUES.load(Ordering::Relaxed)).map(queue)
 }
 
 #[derive(Debug, Default)]
@@ -145,7 +176,8 @@ impl Running {
         let report = self.worker.shutdown().await;
         let took = self.progress.first.get().map_or(Duration::ZERO, Instant::elapsed);
         let runs = self.progress.runs.load(Ordering::Relaxed);
-        let lost = report.lost + report.abandoned + report.released + report.failed + report.retried;
+        // What was given back without having begun came again, and is counted where it ran.
+        let lost = report.lost + report.abandoned + report.failed + report.retried;
         if runs != tasks || report.succeeded != tasks as u64 || lost > 0 {
             return Err(format!("{tasks} tasks were sent, {runs} ran, the worker reports: {report}").into());
         }

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use redis::Value;
 use windlass_core::message::wire;
 use windlass_core::{
-    CancelOutcome, DeadLetter, DeadPage, Error, Location, QueueName, Result, TaskId, Timestamp, Undecodable, limits,
+    CancelOutcome, DeadLetter, DeadPage, Error, Location, QueueName, Result, TaskId, Timestamp, Token, Undecodable,
+    limits,
 };
 
 use crate::broker::Shared;
@@ -32,9 +33,12 @@ pub(crate) async fn locate(shared: &Arc<Shared>, queue: &QueueName, id: &TaskId)
     let answer = ask(shared, &LOCATE, queue, id).await?;
     match &answer {
         Value::BulkString(letter) if letter == b"N" => Ok(None),
-        Value::BulkString(letter) if letter == b"R" => Ok(Some(Location::Running)),
         Value::BulkString(letter) if letter == b"Q" => Ok(Some(Location::Queued)),
         Value::BulkString(letter) if letter == b"D" => Ok(Some(Location::Dead)),
+        Value::BulkString(text) => {
+            let token = text.strip_prefix(b"R").and_then(|token| std::str::from_utf8(token).ok()?.parse().ok());
+            token.map(|token| Some(Location::Running { token: Token(token) })).ok_or_else(|| LOCATE.unexpected(&answer))
+        }
         Value::Array(parts) => match parts.as_slice() {
             [Value::BulkString(due), Value::BulkString(progress)] => {
                 let retrying = parse_progress(&String::from_utf8_lossy(progress)).failures > 0;

@@ -5,8 +5,16 @@ use windlass_core::{QueueName, TaskId};
 /// The keys that every queue has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Part {
-    /// Ids that are due, the next one first.
+    /// Ids of normal priority that are due, the next one first.
     Ready,
+    /// The same, of critical ones.
+    Critical,
+    /// The same, of high priority.
+    High,
+    /// The same, of low priority.
+    Low,
+    /// Id to the letter of its priority, where that is not normal.
+    Level,
     /// Id to message.
     Body,
     /// Ids that wait for their time, by milliseconds.
@@ -38,8 +46,12 @@ pub(crate) enum Part {
 }
 
 impl Part {
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 19] = [
         Self::Ready,
+        Self::Critical,
+        Self::High,
+        Self::Low,
+        Self::Level,
         Self::Body,
         Self::Sched,
         Self::Lease,
@@ -59,6 +71,10 @@ impl Part {
     const fn name(self) -> &'static str {
         match self {
             Self::Ready => "ready",
+            Self::Critical => "critical",
+            Self::High => "high",
+            Self::Low => "low",
+            Self::Level => "level",
             Self::Body => "body",
             Self::Sched => "sched",
             Self::Lease => "lease",
@@ -79,12 +95,11 @@ impl Part {
     /// What Redis calls the type of this key.
     pub(crate) const fn redis_type(self) -> &'static str {
         match self {
-            Self::Ready | Self::Bell => "list",
+            Self::Ready | Self::Critical | Self::High | Self::Low | Self::Bell => "list",
             Self::Sched | Self::Lease | Self::Solo | Self::Lost | Self::Dead => "zset",
             Self::Seq => "string",
-            Self::Body | Self::Claims | Self::Left | Self::Owner | Self::Meta | Self::DeadBody | Self::DeadInfo => {
-                "hash"
-            }
+            Self::Level | Self::Body | Self::Claims | Self::Left | Self::Owner | Self::Meta => "hash",
+            Self::DeadBody | Self::DeadInfo => "hash",
         }
     }
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use redis::{Cmd, Value};
 use tokio::time::{sleep, timeout_at};
 use windlass_core::message::wire;
-use windlass_core::{Error, ErrorKind, Message, PublishOutcome, QueueName, Result, Schedule, limits};
+use windlass_core::{Error, ErrorKind, Message, Priority, PublishOutcome, QueueName, Result, Schedule, limits};
 
 use crate::broker::Shared;
 use crate::connection::{Link, pause};
@@ -64,13 +64,11 @@ impl Drop for Ticket<'_> {
 }
 
 pub(crate) async fn publish(shared: &Shared, messages: &[Message]) -> Result<Vec<PublishOutcome>> {
-    for message in messages {
-        limits::check_payload(message.payload.len(), shared.config.payload)
-            .map_err(|error| error.with_task(message.id.clone()))?;
-    }
     let deadline = Instant::now() + shared.config.send_timeout;
-    let mut outcomes: Vec<Option<PublishOutcome>> = messages.iter().map(|_| None).collect();
-    for (queue, places) in by_queue(messages) {
+    let mut outcomes: Vec<Option<PublishOutcome>> =
+        messages.iter().map(|message| too_large(message, shared.config.payload)).collect();
+    let fitting = (0..messages.len()).filter(|place| outcomes[*place].is_none());
+    for (queue, places) in by_queue(messages, fitting) {
         for places in limits::batches(&places, |place| messages[*place].payload.len() + ENVELOPE) {
             let batch: Vec<&Message> = places.iter().map(|place| &messages[*place]).collect();
             let answers = match send(shared, queue, &batch, deadline).await {
@@ -88,13 +86,20 @@ pub(crate) async fn publish(shared: &Shared, messages: &[Message]) -> Result<Vec
     all_refused(outcomes.into_iter().flatten().collect())
 }
 
+/// The refusal of a message that does not fit.
+fn too_large(message: &Message, limit: usize) -> Option<PublishOutcome> {
+    let error = limits::check_payload(message.payload.len(), limit).err()?;
+    Some(PublishOutcome::Rejected(error.with_task(message.id.clone())))
+}
+
 /// The places of the messages of each queue, in their order.
-fn by_queue(messages: &[Message]) -> Vec<(&QueueName, Vec<usize>)> {
+fn by_queue(messages: &[Message], chosen: impl Iterator<Item = usize>) -> Vec<(&QueueName, Vec<usize>)> {
     let mut queues: Vec<(&QueueName, Vec<usize>)> = Vec::new();
-    for (place, message) in messages.iter().enumerate() {
-        match queues.iter_mut().find(|(queue, _)| *queue == &message.queue) {
+    for place in chosen {
+        let queue = &messages[place].queue;
+        match queues.iter_mut().find(|(known, _)| *known == queue) {
             Some((_, places)) => places.push(place),
-            None => queues.push((&message.queue, vec![place])),
+            None => queues.push((queue, vec![place])),
         }
     }
     queues
@@ -197,10 +202,11 @@ fn write(shared: &Shared, queue: &QueueName, batch: &[&Message], slot: Slot) -> 
             command.arg(keys.tomb(&message.id));
         }
     };
-    let arguments = 4 + 5 * batch.len();
+    let arguments = 5 + 5 * batch.len();
     let mut call = PUBLISH.begin(&mut keys, 1 + remembered.clone().count(), more, arguments, bytes);
     let command = &mut call.command;
     command.arg(slot.number).arg(slot.calls).arg(shared.remember_calls().as_secs()).arg(plain);
+    command.arg(letters(&batch[plain..]));
     for (place, (message, body)) in batch.iter().zip(&bodies).enumerate() {
         message.id.with_str(|id| {
             command.arg(id);
@@ -213,9 +219,24 @@ fn write(shared: &Shared, queue: &QueueName, batch: &[&Message], slot: Slot) -> 
     call
 }
 
-/// Due at once, with an id that windlass made and nobody uses again.
+/// Due at once, of normal priority, with an id that windlass made and nobody uses again.
 fn is_plain(message: &Message) -> bool {
-    message.remember.is_none() && message.schedule == Schedule::Now
+    message.remember.is_none() && message.schedule == Schedule::Now && message.priority() == Priority::Normal
+}
+
+/// A letter for the priority of each message; nothing if all of them are normal.
+fn letters(messages: &[&Message]) -> String {
+    let letter = |priority: Priority| match priority {
+        Priority::Critical => 'c',
+        Priority::High => 'h',
+        Priority::Normal => 'n',
+        Priority::Low => 'l',
+    };
+    let priorities = || messages.iter().map(|message| message.priority());
+    if priorities().all(|priority| priority == Priority::Normal) {
+        return String::new();
+    }
+    priorities().map(letter).collect()
 }
 
 fn write_schedule(command: &mut Cmd, message: &Message) {

@@ -27,7 +27,7 @@ pub use broker::{
 };
 pub use error::{Error, ErrorKind, Result};
 pub use id::{QueueName, TaskId, TaskName, Token};
-pub use message::{Message, Options, Schedule};
+pub use message::{Message, Options, Priority, Schedule};
 pub use policy::{Backoff, ExecutionPolicy, RetryOn};
 pub use state::{Event, Progress, Snapshot, State, Transition, transition};
 pub use task::{Call, Context, Interrupt, Registry, Shared, Task, TaskDef, TaskError};

@@ -32,10 +32,12 @@ pub(crate) fn sha256(path: PathBuf) -> io::Result<String> {
 /// Where tasks wait and results are kept.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Stores {
-    /// Where tasks wait: redis://[user:password@]host[:port][/db], or memory:// for this process alone
+    /// Where tasks wait: redis://[user:password@]host[:port][/db], amqp://[user:password@]host[:port][/vhost],
+    /// or memory:// for this process alone
     #[arg(long, default_value = "redis://127.0.0.1:6379")]
     pub(crate) broker: String,
-    /// Where results are kept [default: where tasks wait]
+    /// Where results are kept: redis://… or postgres://[user:password@]host[:port]/database [default: where
+    /// tasks wait]
     #[arg(long)]
     pub(crate) backend: Option<String>,
 }

@@ -155,11 +155,12 @@ fn local(kind: &'static str) -> impl Fn(usize) -> Ident {
 fn options(p: &TokenStream, settings: &Settings) -> Option<TokenStream> {
     let span = |span: Duration| duration(p, span);
     let ttl = |ttl: Retention| retention(p, ttl);
-    let queue = settings.queue.as_ref();
-    // Checked when the attribute was read, so `ok` takes nothing away.
-    let queue = queue.map(|queue| quote!(queue: #p::QueueName::new(#queue).ok(),));
+    // Both were checked when the attribute was read, so `ok` takes nothing away.
+    let queue = settings.queue.as_ref().map(|queue| quote!(queue: #p::QueueName::new(#queue).ok(),));
+    let priority = settings.priority.map(|level| quote!(priority: #p::std::str::FromStr::from_str(#level).ok(),));
     let fields = [
         queue,
+        priority,
         field("max_retries", settings.max_retries, |retries| retries.into_token_stream(), p),
         field("timeout", settings.timeout, span, p),
         field("soft_timeout", settings.soft_timeout, span, p),

@@ -1,9 +1,10 @@
 //! The keys of the attribute.
 
 /// Each key with an example of its value.
-pub(crate) const KEYS: [(&str, &str); 12] = [
+pub(crate) const KEYS: [(&str, &str); 13] = [
     ("name", "\"math:add\""),
     ("queue", "\"math\""),
+    ("priority", "\"high\""),
     ("max_retries", "5"),
     ("timeout", "\"30s\""),
     ("soft_timeout", "\"20s\""),
@@ -72,7 +73,8 @@ mod tests {
             ("max_retry", Some("max_retries")),
             ("ttl", Some("status_ttl")),
             ("expire", Some("expires")),
-            ("priority", None),
+            ("prio", Some("priority")),
+            ("weight", None),
             ("x", None),
         ] {
             assert_eq!(nearest(key), near, "{key}");

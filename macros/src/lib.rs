@@ -53,6 +53,7 @@ use crate::settings::Settings;
 /// |---|---|---|
 /// | `name` | the wire name: `A-Z a-z 0-9 . _ - :` | the name of the function |
 /// | `queue` | the queue to wait in: `A-Z a-z 0-9 . _ -` | `default` |
+/// | `priority` | how urgent it is among those that wait in its queue: `"low"`, `"normal"`, `"high"` or `"critical"` | `"normal"` |
 /// | `max_retries` | retries after the first run | 10 |
 /// | `timeout` | stop a run after this long | no limit |
 /// | `soft_timeout` | signal a run after this long | no signal |

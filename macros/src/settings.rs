@@ -24,6 +24,7 @@ pub(crate) struct Settings {
     pub(crate) krate: Option<Path>,
     pub(crate) name: Option<String>,
     pub(crate) queue: Option<String>,
+    pub(crate) priority: Option<&'static str>,
     pub(crate) max_retries: Option<u32>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) soft_timeout: Option<Duration>,
@@ -61,6 +62,7 @@ impl Settings {
             "crate" => self.krate = Some(path(meta)?),
             "name" => self.name = Some(text(key, meta, value::task_name)?),
             "queue" => self.queue = Some(text(key, meta, value::queue_name)?),
+            "priority" => self.priority = Some(text(key, meta, value::priority)?),
             "max_retries" => self.max_retries = Some(integer(key, meta)?),
             "timeout" => {
                 self.timeout = Some(text(key, meta, value::limit)?);

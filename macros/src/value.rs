@@ -23,6 +23,12 @@ pub(crate) fn queue_name(text: &str) -> Checked<String> {
     name(text, "._-", "1 to 128 bytes of A-Z a-z 0-9 . _ -")
 }
 
+/// How urgent a task is.
+pub(crate) fn priority(text: &str) -> Checked<&'static str> {
+    let known = ["low", "normal", "high", "critical"].into_iter().find(|known| *known == text);
+    known.map_or_else(|| refused(text, "low, normal, high, critical"), Ok)
+}
+
 fn name(text: &str, extra: &str, allowed: &str) -> Checked<String> {
     if text.is_empty() || text.len() > NAME_BYTES {
         return refused(text, allowed);

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use windlass_core::policy::Backoff as CoreBackoff;
-use windlass_core::{IntoDuration, QueueName, Retention as CoreRetention, RetryOn, TaskName, limits};
+use windlass_core::{IntoDuration, Priority, QueueName, Retention as CoreRetention, RetryOn, TaskName, limits};
 
 use super::*;
 
@@ -76,6 +76,18 @@ fn names_are_those_of_core() {
         assert_eq!(queue_name(name).is_ok(), QueueName::new(name).is_ok(), "queue {name:?}");
     }
     assert_eq!(format!("queue: {}", queue_name("a:b").unwrap_err()), QueueName::new("a:b").unwrap_err().to_string());
+}
+
+#[test]
+fn priorities_are_those_of_core() {
+    let names = Priority::ALL.map(Priority::as_str);
+    for text in names.into_iter().chain(["", "High", " high", "urgent", "9"]) {
+        let core = text.parse::<Priority>();
+        assert_eq!(priority(text).ok(), core.as_ref().ok().map(|priority| priority.as_str()), "{text:?}");
+        if let (Err(ours), Err(core)) = (priority(text), core) {
+            assert_eq!(format!("priority: {ours}"), core.to_string());
+        }
+    }
 }
 
 #[test]

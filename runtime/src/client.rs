@@ -5,12 +5,13 @@ use std::time::Duration;
 use windlass_core::limits::{BATCH_ITEMS, PAYLOAD_BYTES};
 use windlass_core::task::CallParts;
 use windlass_core::{
-    Backend, Broker, Call, Clock, DeadPage, Message, Options, PublishOutcome, QueueName, Record, Result, Retention,
-    Schedule, State, TaskId, Timestamp,
+    Backend, Broker, Call, Clock, DeadPage, Message, Options, Priority, PublishOutcome, QueueName, Record, Result,
+    Retention, Schedule, State, TaskId, Timestamp,
 };
 
 use crate::clock::{SystemClock, new_id};
 use crate::handle::TaskHandle;
+use crate::ledger;
 use crate::pause::in_time;
 use crate::publisher::{Batch, Place, Publisher};
 
@@ -67,6 +68,7 @@ impl Client {
         settings: ClientSettings,
         clock: Arc<dyn Clock>,
     ) -> Self {
+        let broker = ledger::over(broker, backend.as_ref(), &clock);
         let publisher = Publisher::start(Arc::clone(&broker));
         Self(Arc::new(Inner { broker, backend, clock, settings, publisher }))
     }
@@ -87,12 +89,12 @@ impl Client {
     /// If the future is dropped, the task may have been enqueued.
     pub async fn enqueue<O>(&self, call: Call<O>) -> Result<TaskHandle<O>> {
         let message = self.message(call.into_parts()?)?;
-        let (id, queue, chosen) = (message.id.clone(), message.queue.clone(), message.remember.is_some());
-        if chosen {
-            self.renew(std::slice::from_ref(&id)).await;
+        let place = Place::of(&message);
+        if place.chosen {
+            self.renew(std::slice::from_ref(&place.id)).await;
         }
         let outcome = self.0.publisher.publish(message).await?;
-        self.handle(id, queue, outcome)
+        self.handle(place, outcome)
     }
 
     /// Enqueues many tasks in few round trips; the answers are in the order of `calls`.
@@ -113,7 +115,7 @@ impl Client {
             // While one batch is under way the next one is encoded, so neither waits for the other.
             if under_way.len() == BATCHES_UNDER_WAY || is_last {
                 let Some(sent) = under_way.pop_front() else { return handles };
-                let handle = |(place, outcome): (Place, PublishOutcome)| self.handle(place.id, place.queue, outcome);
+                let handle = |(place, outcome): (Place, PublishOutcome)| self.handle(place, outcome);
                 handles.extend(sent.answers().await.map(|answer| answer.and_then(handle)));
             }
         }
@@ -121,7 +123,18 @@ impl Client {
 
     /// A handle to a task that was enqueued elsewhere; `O` is what its result is read as.
     pub fn handle_of<O>(&self, id: TaskId, queue: QueueName) -> TaskHandle<O> {
-        TaskHandle::new(id, queue, false, Arc::clone(&self.0.broker), self.0.backend.clone(), Arc::clone(&self.0.clock))
+        self.handle_at(id, queue, None)
+    }
+
+    /// The message of a call, for who publishes it by a way of his own (such as an outbox), and the
+    /// handle to its task. Everything is checked as by [`Client::enqueue`].
+    ///
+    /// # Errors
+    /// `Invalid`, `Codec`: the call is wrong.
+    pub fn prepare<O>(&self, call: Call<O>) -> Result<(Message, TaskHandle<O>)> {
+        let message = self.message(call.into_parts()?)?;
+        let Place { id, queue, due, .. } = Place::of(&message);
+        Ok((message, self.handle_at(id, queue, Some(due))))
     }
 
     /// Lists tasks that failed for good, the oldest first, at most `max`; `cursor` is
@@ -157,11 +170,13 @@ impl Client {
         &self.0.clock
     }
 
-    /// Ids of cancelled tasks can be used anew at once, because the broker does not know them any
-    /// more: says to the backend that "cancelled" is no answer for the new task. (Ids of tasks that
-    /// ended otherwise are remembered by the broker as long as what became of them is kept.)
+    /// Where a broker removes what is cancelled, its id can be used anew at once: says to the backend
+    /// that "cancelled" is no answer for the new task. (Ids of tasks that ended otherwise are
+    /// remembered by the broker as long as what became of them is kept.)
     async fn renew(&self, ids: &[TaskId]) {
-        let (Some(backend), [_, ..]) = (&self.0.backend, ids) else { return };
+        let (Some(backend), [_, ..], true) = (&self.0.backend, ids, self.0.broker.capabilities().cancel) else {
+            return;
+        };
         let renew = async {
             let stored = backend.load(ids).await?.into_iter().flatten();
             let cancelled = stored.filter(|record| record.state == State::Cancelled);
@@ -178,15 +193,21 @@ impl Client {
         Record { state: State::Queued, at: self.0.clock.now(), status_ttl: kept, result_ttl: kept, ..record }
     }
 
-    fn handle<O>(&self, id: TaskId, queue: QueueName, outcome: PublishOutcome) -> Result<TaskHandle<O>> {
+    fn handle<O>(&self, place: Place, outcome: PublishOutcome) -> Result<TaskHandle<O>> {
+        let Place { id, queue, due, .. } = place;
         let is_new = match outcome {
             PublishOutcome::Accepted => true,
             PublishOutcome::Duplicate => false,
             PublishOutcome::Rejected(error) => return Err(error.with_task(id)),
         };
         tracing::debug!(target: "windlass::client", task_id = %id, queue = %queue, is_new, "enqueued");
+        Ok(self.handle_at(id, queue, is_new.then_some(due)))
+    }
+
+    /// A handle to a task; `sent` if it was enqueued here, and then when it becomes due.
+    fn handle_at<O>(&self, id: TaskId, queue: QueueName, sent: Option<Timestamp>) -> TaskHandle<O> {
         let Inner { broker, backend, clock, .. } = &*self.0;
-        Ok(TaskHandle::new(id, queue, is_new, Arc::clone(broker), backend.clone(), Arc::clone(clock)))
+        TaskHandle::new(id, queue, sent, Arc::clone(broker), backend.clone(), Arc::clone(clock))
     }
 
     /// Applies the precedence of the options and checks everything that can be checked here.
@@ -198,10 +219,12 @@ impl Client {
         };
         let queue = routing(|options| options.queue.is_some()).and_then(|options| options.queue.clone());
         let expires = routing(|options| options.expires.is_some()).and_then(|options| options.expires);
+        let priority = routing(|options| options.priority.is_some()).and_then(|options| options.priority);
+        let priority = priority.filter(|priority| *priority != Priority::Normal);
         let schedule = routing(|options| options.run_at.is_some() || options.delay.is_some());
         let schedule = schedule.map_or(Schedule::Now, |options| schedule_of(options, now));
         let remember = parts.id.as_ref().map(|_| settings.remember);
-        let options = Options { queue: None, delay: None, run_at: None, expires, ..parts.options };
+        let options = Options { queue: None, delay: None, run_at: None, priority, expires, ..parts.options };
         let message = Message {
             id: parts.id.unwrap_or_else(|| new_id(now)),
             queue: queue.unwrap_or_default(),

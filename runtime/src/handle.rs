@@ -96,7 +96,8 @@ pub struct Status {
 pub struct TaskHandle<O> {
     id: TaskId,
     queue: QueueName,
-    is_new: bool,
+    /// If it was enqueued here: when it becomes due.
+    sent: Option<Timestamp>,
     broker: Arc<dyn Broker>,
     backend: Option<Arc<dyn Backend>>,
     clock: Arc<dyn Clock>,
@@ -107,12 +108,12 @@ impl<O> TaskHandle<O> {
     pub(crate) fn new(
         id: TaskId,
         queue: QueueName,
-        is_new: bool,
+        sent: Option<Timestamp>,
         broker: Arc<dyn Broker>,
         backend: Option<Arc<dyn Backend>>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { id, queue, is_new, broker, backend, clock, output: PhantomData }
+        Self { id, queue, sent, broker, backend, clock, output: PhantomData }
     }
 
     /// The id of the task.
@@ -127,27 +128,39 @@ impl<O> TaskHandle<O> {
 
     /// Whether `enqueue` made a new task; `false` if one of this id was already there.
     pub fn is_new(&self) -> bool {
-        self.is_new
+        self.sent.is_some()
     }
 
     /// Where the task is; `None` if neither broker nor backend know it (any more).
+    ///
+    /// Some brokers cannot tell what they hold. There, a task that was enqueued through this handle
+    /// is said to wait until a worker records something about it.
     ///
     /// # Errors
     /// `Unavailable` if a store cannot be reached.
     pub async fn status(&self) -> Result<Option<Status>> {
         // The broker is asked first: what leaves it has been saved before.
-        let location = match self.broker.capabilities().locate {
-            true => self.broker.locate(&self.queue, &self.id).await?,
-            false => None,
-        };
-        let record = self.load().await?;
-        Ok(status(location, record))
+        if self.broker.capabilities().locate {
+            let location = self.broker.locate(&self.queue, &self.id).await?;
+            return Ok(status(location, self.load().await?));
+        }
+        Ok(status(None, self.load().await?).or_else(|| self.sent.map(|due| self.waits(due))))
+    }
+
+    fn waits(&self, due: Timestamp) -> Status {
+        let due = Some(due).filter(|due| *due > self.clock.now());
+        let state = if due.is_some() { State::Scheduled } else { State::Queued };
+        Status { state, attempt: 0, failure: None, due }
     }
 
     /// Cancels the task if no worker has it yet. The answer says which it was.
     ///
+    /// A broker that cannot take a message out of its queue (RabbitMQ) needs a backend for this;
+    /// the answer is then [`CancelOutcome::Requested`].
+    ///
     /// # Errors
-    /// `Unavailable` or `Unknown` if a store cannot be reached; `Unsupported` if the broker cannot.
+    /// `Unavailable` or `Unknown` if a store cannot be reached; `Unsupported` if the broker cannot
+    /// and there is no backend.
     pub async fn cancel(&self) -> Result<CancelOutcome> {
         let outcome = self.broker.cancel(&self.queue, &self.id).await?;
         if outcome == CancelOutcome::Cancelled {
@@ -306,11 +319,11 @@ fn status(location: Option<Location>, record: Option<Record>) -> Option<Status> 
     let (state, due) = match (&record, location) {
         // A dead letter that was put back is where the broker has it.
         (Some(record), location)
-            if record.state.is_final() && !(record.state == State::Failed && is_alive(location)) =>
+            if record.state.is_final() && !(record.state == State::Failed && is_back(record, location)) =>
         {
             (record.state, None)
         }
-        (_, Some(Location::Running)) => (State::Running, None),
+        (_, Some(Location::Running { .. })) => (State::Running, None),
         (_, Some(Location::Scheduled { due, retrying: true })) => (State::Retrying, Some(due)),
         (_, Some(Location::Scheduled { due, retrying: false })) => (State::Scheduled, Some(due)),
         (_, Some(Location::Queued)) => (State::Queued, None),
@@ -321,8 +334,14 @@ fn status(location: Option<Location>, record: Option<Record>) -> Option<Status> 
     Some(Status { state, attempt, failure, due })
 }
 
-fn is_alive(location: Option<Location>) -> bool {
-    matches!(location, Some(Location::Queued | Location::Scheduled { .. } | Location::Running))
+/// Whether what has failed waits or runs again. The claim that it failed under is held until the
+/// broker is told.
+fn is_back(failed: &Record, location: Option<Location>) -> bool {
+    match location {
+        Some(Location::Running { token }) => token > failed.token,
+        Some(Location::Queued | Location::Scheduled { .. }) => true,
+        Some(Location::Dead) | None => false,
+    }
 }
 
 impl<O> Clone for TaskHandle<O> {
@@ -330,7 +349,7 @@ impl<O> Clone for TaskHandle<O> {
         Self {
             id: self.id.clone(),
             queue: self.queue.clone(),
-            is_new: self.is_new,
+            sent: self.sent,
             broker: Arc::clone(&self.broker),
             backend: self.backend.clone(),
             clock: Arc::clone(&self.clock),

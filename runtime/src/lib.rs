@@ -6,6 +6,7 @@
 mod client;
 mod clock;
 mod handle;
+mod ledger;
 mod pause;
 mod publisher;
 pub mod worker;

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use futures_util::future::{MaybeDone, maybe_done, poll_immediate};
 use tokio::sync::{mpsc, oneshot};
 use windlass_core::limits::{BATCH_ITEMS, batches};
-use windlass_core::{Broker, Error, ErrorKind, Message, PublishOutcome, QueueName, Result, TaskId};
+use windlass_core::{
+    Broker, Error, ErrorKind, Message, PublishOutcome, QueueName, Result, Schedule, TaskId, Timestamp,
+};
 
 /// Calls that may wait for the batch under way; more callers wait for room.
 const WAITING: usize = 10_000;
@@ -59,6 +61,19 @@ pub(crate) struct Place {
     pub(crate) queue: QueueName,
     /// Whether the caller chose the id.
     pub(crate) chosen: bool,
+    /// When it becomes due, by our own clock.
+    pub(crate) due: Timestamp,
+}
+
+impl Place {
+    pub(crate) fn of(message: &Message) -> Self {
+        let due = match message.schedule {
+            Schedule::Now => message.enqueued_at,
+            Schedule::After(delay) => message.enqueued_at.plus(delay),
+            Schedule::At(at) => at,
+        };
+        Self { id: message.id.clone(), queue: message.queue.clone(), chosen: message.remember.is_some(), due }
+    }
 }
 
 /// Messages of one call that travel together, and the place of each among what was asked for.
@@ -71,8 +86,7 @@ impl Batch {
     pub(crate) fn new(checked: impl Iterator<Item = Result<Message>>) -> Self {
         let mut messages = Vec::new();
         let mut keep = |message: Message| {
-            let chosen = message.remember.is_some();
-            let place = Place { id: message.id.clone(), queue: message.queue.clone(), chosen };
+            let place = Place::of(&message);
             messages.push(message);
             place
         };

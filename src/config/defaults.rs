@@ -1,5 +1,5 @@
 use serde::{Deserialize, Deserializer};
-use windlass_core::{Backoff, Error, IntoDuration, Options, QueueName, Result, Retention, RetryOn};
+use windlass_core::{Backoff, Error, IntoDuration, Options, Priority, QueueName, Result, Retention, RetryOn};
 
 /// Options of tasks that say nothing else: the section `defaults`. All keys are optional.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -8,6 +8,8 @@ use windlass_core::{Backoff, Error, IntoDuration, Options, QueueName, Result, Re
 pub struct DefaultsConfig {
     /// The queue that tasks wait in.
     pub queue: Option<String>,
+    /// How urgent tasks are among those that wait in their queue: `low`, `normal`, `high` or `critical`.
+    pub priority: Option<String>,
     /// Retries after the first run.
     pub max_retries: Option<u32>,
     /// The pause before each retry: `fixed 5s`, `linear 5s 1h`, or `exponential 1s 3 1h`
@@ -54,6 +56,7 @@ impl DefaultsConfig {
     pub fn options(&self) -> Result<Options> {
         Ok(Options {
             queue: read("defaults.queue", &self.queue, QueueName::new)?,
+            priority: read("defaults.priority", &self.priority, str::parse::<Priority>)?,
             max_retries: self.max_retries,
             backoff: read("defaults.backoff", &self.backoff, backoff)?,
             retry_on: read("defaults.retry_on", &self.retry_on, str::parse::<RetryOn>)?,
@@ -99,4 +102,27 @@ fn backoff(text: &str) -> Result<Backoff> {
     };
     let backoff = jitter.map_or(backoff, |jitter| backoff.with_jitter(jitter));
     backoff.check().map(|()| backoff)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn priority(text: &str) -> Result<Option<Priority>> {
+        DefaultsConfig { priority: Some(text.to_owned()), ..DefaultsConfig::default() }
+            .options()
+            .map(|options| options.priority)
+    }
+
+    #[test]
+    fn a_priority_is_read_or_refused_with_its_key() {
+        assert_eq!(DefaultsConfig::default().options().expect("nothing is said").priority, None);
+        for level in Priority::ALL {
+            assert_eq!(priority(level.as_str()).expect("a name"), Some(level));
+        }
+        for text in ["", "High", "urgent"] {
+            let error = priority(text).expect_err("no name").to_string();
+            assert_eq!(error, format!("defaults.priority: {text:?} is not allowed: low, normal, high, critical"));
+        }
+    }
 }

@@ -60,6 +60,9 @@ impl Config {
         if let Some(backend) = &mut config.backend {
             resolve("backend.url", backend)?;
         }
+        if let Some(outbox) = &mut config.outbox {
+            resolve("outbox.url", outbox)?;
+        }
         config.check(&layers)?;
         Ok(config)
     }

@@ -26,6 +26,8 @@ pub struct Config {
     pub broker: AdapterConfig,
     /// Where results are kept; by default where tasks wait.
     pub backend: Option<AdapterConfig>,
+    /// Where tasks wait that are enqueued in a transaction of the application (feature `postgres`).
+    pub outbox: Option<AdapterConfig>,
     /// How workers work.
     pub worker: WorkerConfig,
     /// Options of tasks that say nothing else.

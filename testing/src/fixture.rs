@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use windlass_core::{
-    Backoff, Clock, Failure, FailureKind, Message, Options, QueueName, Record, Retention, RetryOn, State, TaskId,
-    TaskName, Token,
+    Backoff, Clock, Failure, FailureKind, Message, Options, Priority, QueueName, Record, Retention, RetryOn, State,
+    TaskId, TaskName, Token,
 };
 
 use crate::TokioClock;
@@ -37,6 +37,7 @@ pub fn messages(queue: &QueueName, count: usize) -> Vec<Message> {
 pub fn every_option() -> Options {
     Options {
         queue: None,
+        priority: Some(Priority::High),
         delay: None,
         run_at: None,
         expires: Some(Duration::from_secs(3_600)),

@@ -73,6 +73,9 @@ async fn urls_are_checked_before_anything_is_connected() {
         ("localhost:6379", &["broker.url", "no scheme", "redis://"]),
         ("", &["broker.url", "no URL is set"]),
         ("redis://:secret@", &["url"]),
+        ("amqps://h", &["broker.url", "\"amqps\"", "TLS is not supported yet"]),
+        ("amqp://me:secret@", &["url"]),
+        ("postgres://me:secret@h/d", &["broker.url", "keeps results, and takes no tasks", "redis://, amqp://"]),
     ] {
         let error = Windlass::connect(url).await.expect_err("it must be refused");
         assert_eq!(error.kind(), ErrorKind::Config, "{error}");
@@ -82,13 +85,33 @@ async fn urls_are_checked_before_anything_is_connected() {
 }
 
 #[tokio::test]
+async fn a_backend_that_keeps_no_results_is_refused() {
+    for (url, parts) in [
+        ("amqp://me:secret@h", &["backend.url", "takes tasks, and keeps no results", "postgres://"][..]),
+        ("mysql://me:secret@h", &["backend.url", "\"mysql\"", "redis://, postgres://"]),
+    ] {
+        let error = Windlass::builder().broker("memory://").backend(url).connect().await.expect_err("it is refused");
+        assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+        names(&error.to_string(), parts);
+        assert!(!format!("{error} {error:?}").contains("secret"), "{error:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_server_that_is_not_there_is_told_at_once() {
-    let start = Instant::now();
-    let error = Windlass::connect("redis://me:secret@127.0.0.1:1/0").await.expect_err("nothing listens there");
-    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
-    names(&error.to_string(), &["127.0.0.1:1"]);
-    assert!(!format!("{error} {error:?}").contains("secret"), "{error:?}");
-    assert!(start.elapsed() < Duration::from_secs(10));
+    for (broker, backend) in [
+        ("redis://me:secret@127.0.0.1:1/0", "none"),
+        ("amqp://me:secret@127.0.0.1:1/%2f", "none"),
+        ("memory://", "postgres://me:secret@127.0.0.1:1/d"),
+    ] {
+        let start = Instant::now();
+        let connected = Windlass::builder().broker(broker).backend(backend).connect().await;
+        let error = connected.expect_err("nothing listens there");
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+        names(&error.to_string(), &["127.0.0.1:1"]);
+        assert!(!format!("{error} {error:?}").contains("secret"), "{error:?}");
+        assert!(start.elapsed() < Duration::from_secs(10));
+    }
 }
 
 #[tokio::test]

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use windlass::{Context, State, Windlass};
 
-/// Says to a process that it is a worker, and how: broker URL, folder, lease in ms, threads.
-const ORDER: &str = "WINDLASS_TEST_WORKER";
+/// Says to a process that it is a worker, and in which folder its tasks write; how it works is in the
+/// `windlass.toml` of that folder.
+const ORDER: &str = "TEST_WINDLASS_WORKER";
 
 /// Where the tasks of a test write what they do.
 pub(crate) struct Folder(PathBuf);
@@ -42,9 +43,8 @@ pub(crate) async fn block(folder: State<Folder>, context: Context, n: u64, milli
 }
 
 impl Folder {
-    /// Beside the data of a server.
-    pub(crate) fn at(server: &windlass_testing::servers::RedisServer) -> Self {
-        Self(server.folder().to_owned())
+    pub(crate) fn at(path: &Path) -> Self {
+        Self(path.to_owned())
     }
 
     /// One line, in one write at the end of the file, so that lines of several processes do not mix.
@@ -80,7 +80,8 @@ pub(crate) fn until(what: &str, mut condition: impl FnMut() -> bool) {
 /// How a worker process is started.
 #[derive(Clone)]
 pub(crate) struct Order<'a> {
-    pub(crate) url: &'a str,
+    /// The sections of a `windlass.toml` that name the stores.
+    pub(crate) stores: &'a str,
     pub(crate) folder: &'a Path,
     pub(crate) lease: Duration,
     pub(crate) concurrency: usize,
@@ -95,11 +96,15 @@ pub(crate) struct WorkerProcess {
 impl WorkerProcess {
     /// Starts it and waits until it fetches.
     pub(crate) fn start(order: &Order<'_>) -> Self {
-        let Order { url, folder, lease, concurrency } = order;
-        let order = format!("{url} {} {} {concurrency}", folder.display(), lease.as_millis());
+        let Order { stores, folder, lease, concurrency } = order;
+        let lease = lease.as_millis();
+        let toml = format!("{stores}\n[worker]\nlease = '{lease}ms'\nconcurrency = {concurrency}\n");
+        let config = folder.join("windlass.toml");
+        fs::write(&config, toml).expect("the folder is there");
         let mut child = Command::new(std::env::current_exe().expect("this binary has a path"))
             .args(["--exact", "child::worker_process", "--nocapture", "--test-threads=1"])
-            .env(ORDER, order)
+            .env(ORDER, folder)
+            .env("WINDLASS_CONFIG", config)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -154,17 +159,13 @@ impl Drop for WorkerProcess {
 /// Not a test of its own: the code of the processes above. Without an order there is nothing to do.
 #[test]
 fn worker_process() {
-    let Ok(order) = std::env::var(ORDER) else { return };
-    let mut words = order.split(' ');
-    let mut word = || words.next().expect("four words");
-    let (url, folder) = (word().to_owned(), Folder(word().into()));
-    let lease = Duration::from_millis(word().parse().expect("milliseconds"));
-    let concurrency = word().parse().expect("a number");
+    let Some(folder) = std::env::var_os(ORDER) else { return };
+    let folder = Folder(folder.into());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let report = runtime.block_on(async {
-        let app = Windlass::connect(url).await.expect("the server is there");
+        let app = Windlass::from_config().await.expect("the servers are there");
         let worker = app.worker().state(folder).register::<work>().register::<hold>().register::<block>();
-        let worker = worker.lease(lease).concurrency(concurrency).start().await.expect("the order is right");
+        let worker = worker.start().await.expect("the order is right");
         println!("ready");
         worker.run().await.expect("signals can be listened to")
     });

@@ -50,7 +50,7 @@ fn an_unknown_profile_is_refused_with_the_known_ones() {
 #[test]
 fn an_unknown_key_is_refused_with_the_allowed_ones() {
     names(&refused("[worker]\nconcurency = 5"), &["unknown key", "concurency", "concurrency, queues, lease", "from"]);
-    names(&refused("[wroker]\nx = 1"), &["wroker", "broker, backend, worker"]);
+    names(&refused("[wroker]\nx = 1"), &["wroker", "broker, backend, outbox, worker"]);
 }
 
 #[test]
@@ -68,6 +68,7 @@ fn a_value_out_of_its_limits_is_refused_with_the_limit() {
     names(&refused("[worker.queues]\n'a b' = 1"), &["worker.queues", "a b", "byte 1"]);
     names(&refused("[limits]\npayload = 99999999"), &["limits.payload", "99999999", "16777216"]);
     names(&refused("[defaults]\nqueue = ''"), &["defaults.queue", "empty"]);
+    names(&refused("[defaults]\npriority = 'urgent'"), &["defaults.priority", "urgent", "low, normal, high, critical"]);
     names(&refused("[defaults]\nbackoff = 'often'"), &["defaults.backoff", "often", "fixed 5s"]);
     assert!(Config::from_toml("[defaults]\nbackoff = 'exponential 1s 3 1h jitter 0.5'", None).is_ok());
     names(&refused("[defaults]\nbackoff = 'fixed 1s jitter 2'"), &["defaults.backoff", "2", "0 to 1"]);

@@ -12,12 +12,9 @@ fn read(name: &str) -> String {
 /// The reference, and what is said there without being set.
 fn reference() -> String {
     let text = read("windlass.reference.toml");
+    let is_key = |words: &str| words.split_once(" = ").is_some_and(|(key, _)| !key.contains(' '));
     let lines = text.lines().map(|line| match line.strip_prefix("# ") {
-        Some(key)
-            if key.starts_with("timeout =") || key.starts_with("soft_timeout =") || key.starts_with("expires =") =>
-        {
-            key
-        }
+        Some(words) if is_key(words) || words.starts_with('[') => words,
         _ => line,
     });
     lines.collect::<Vec<_>>().join("\n")
@@ -42,9 +39,12 @@ fn the_reference_configuration_is_valid_and_holds_the_defaults() {
 fn the_reference_names_every_key() {
     let reference = reference();
     let sections = [
-        ("", "broker, backend, worker, defaults, limits"),
+        ("", "broker, backend, outbox, worker, defaults, limits"),
         ("[worker]", "concurrency, queues, lease, grace, max_losses"),
-        ("[defaults]", "queue, max_retries, backoff, retry_on, timeout, soft_timeout, expires, status_ttl, result_ttl"),
+        (
+            "[defaults]",
+            "queue, priority, max_retries, backoff, retry_on, timeout, soft_timeout, expires, status_ttl, result_ttl",
+        ),
         ("[limits]", "payload, remember"),
     ];
     for (section, keys) in sections {

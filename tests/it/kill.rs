@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
-use windlass::{TaskHandle, Windlass};
+use windlass::{Config, TaskHandle, Windlass};
 use windlass_testing::servers::RedisServer;
 
 use crate::child::{self, Order, WorkerProcess, log, until};
@@ -15,6 +15,15 @@ const CONCURRENCY: usize = 10;
 /// claimed at a time.
 const CLAIMED: usize = CONCURRENCY * 4;
 const LIMIT: Duration = Duration::from_secs(90);
+
+fn redis_at(server: &RedisServer) -> String {
+    format!("[broker]\nurl = {:?}\n", server.url())
+}
+
+async fn connect(stores: &str) -> Windlass {
+    let config = Config::from_toml(stores, None).expect("it is right");
+    Windlass::builder().config(config).connect().await.expect("the servers are there")
+}
 
 fn started(folder: &Path) -> usize {
     log(folder).iter().filter(|(what, ..)| what == "start").count()
@@ -53,9 +62,10 @@ async fn nothing_is_left(app: &Windlass, server: &RedisServer) {
 async fn fault_001_worker_killed_and_another_replaced() {
     let server = RedisServer::builder().append_only(true).start();
     let folder = tempfile::tempdir().expect("a folder");
-    let url = server.url();
-    let order = Order { url: &url, folder: folder.path(), lease: Duration::from_secs(2), concurrency: CONCURRENCY };
-    let app = Windlass::connect(&url).await.expect("the server is there");
+    let stores = redis_at(&server);
+    let order =
+        Order { stores: &stores, folder: folder.path(), lease: Duration::from_secs(2), concurrency: CONCURRENCY };
+    let app = connect(&stores).await;
     let handles = enqueue(&app).await;
     let killed = WorkerProcess::start(&order);
     let replaced = WorkerProcess::start(&order);
@@ -85,9 +95,10 @@ async fn fault_001_worker_killed_and_another_replaced() {
 async fn fault_052_redis_killed_and_restarted() {
     let mut server = RedisServer::builder().append_only(true).start();
     let folder = tempfile::tempdir().expect("a folder");
-    let url = server.url();
-    let order = Order { url: &url, folder: folder.path(), lease: Duration::from_secs(3), concurrency: CONCURRENCY };
-    let app = Windlass::connect(&url).await.expect("the server is there");
+    let stores = redis_at(&server);
+    let order =
+        Order { stores: &stores, folder: folder.path(), lease: Duration::from_secs(3), concurrency: CONCURRENCY };
+    let app = connect(&stores).await;
     let handles = enqueue(&app).await;
     let workers = [WorkerProcess::start(&order), WorkerProcess::start(&order)];
 
@@ -112,9 +123,9 @@ async fn fault_010_stopped_worker_cannot_overwrite_what_the_new_owner_wrote() {
     for new_owner_has_ended in [true, false] {
         let server = RedisServer::start();
         let folder = tempfile::tempdir().expect("a folder");
-        let url = server.url();
-        let order = Order { url: &url, folder: folder.path(), lease: Duration::from_millis(500), concurrency: 1 };
-        let app = Windlass::connect(&url).await.expect("the server is there");
+        let stores = redis_at(&server);
+        let order = Order { stores: &stores, folder: folder.path(), lease: Duration::from_millis(500), concurrency: 1 };
+        let app = connect(&stores).await;
         let handle = app.enqueue(child::hold::call(1)).await.expect("the server is there");
 
         let first = WorkerProcess::start(&order);
@@ -142,10 +153,10 @@ async fn fault_010_stopped_worker_cannot_overwrite_what_the_new_owner_wrote() {
 async fn fault_015_handler_that_blocks_its_thread_keeps_its_lease() {
     let server = RedisServer::start();
     let folder = tempfile::tempdir().expect("a folder");
-    let url = server.url();
+    let stores = redis_at(&server);
     let lease = Duration::from_millis(600);
-    let order = Order { url: &url, folder: folder.path(), lease, concurrency: 1 };
-    let app = Windlass::connect(&url).await.expect("the server is there");
+    let order = Order { stores: &stores, folder: folder.path(), lease, concurrency: 1 };
+    let app = connect(&stores).await;
     let handle = app.enqueue(child::block::call(1, 1200)).await.expect("the server is there");
     // Each has one thread for everything but its leases; the second would take it over.
     let workers = [WorkerProcess::start(&order), WorkerProcess::start(&order)];
@@ -158,9 +169,9 @@ async fn fault_015_handler_that_blocks_its_thread_keeps_its_lease() {
 async fn a_worker_has_three_connections() {
     let server = RedisServer::start();
     let folder = tempfile::tempdir().expect("a folder");
-    let url = server.url();
-    let order = Order { url: &url, folder: folder.path(), lease: Duration::from_millis(500), concurrency: 200 };
-    let app = Windlass::connect(&url).await.expect("the server is there");
+    let stores = redis_at(&server);
+    let order = Order { stores: &stores, folder: folder.path(), lease: Duration::from_millis(500), concurrency: 200 };
+    let app = connect(&stores).await;
     let handles = enqueue(&app).await;
     check_nobody_else(&app).await;
     let worker = WorkerProcess::start(&order);
@@ -184,9 +195,9 @@ async fn check_nobody_else(app: &Windlass) {
 async fn fault_007_a_second_signal_gives_back_at_once() {
     let server = RedisServer::start();
     let folder = tempfile::tempdir().expect("a folder");
-    let url = server.url();
-    let order = Order { url: &url, folder: folder.path(), lease: Duration::from_secs(30), concurrency: 1 };
-    let app = Windlass::connect(&url).await.expect("the server is there");
+    let stores = redis_at(&server);
+    let order = Order { stores: &stores, folder: folder.path(), lease: Duration::from_secs(30), concurrency: 1 };
+    let app = connect(&stores).await;
     let handle = app.enqueue(child::hold::call(1)).await.expect("the server is there");
     let first = WorkerProcess::start(&order);
     until("it runs", || started(folder.path()) == 1);
@@ -215,8 +226,13 @@ async fn two_prefixes_are_two_applications() {
     let other = other.enqueue(child::work::call(1, 1).id("same")).await.expect("the server is there");
     assert!(one.is_new() && other.is_new());
     let worker = connect("one").await;
-    let worker =
-        worker.worker().state(child::Folder::at(&server)).register::<child::work>().start().await.expect("it starts");
+    let worker = worker
+        .worker()
+        .state(child::Folder::at(server.folder()))
+        .register::<child::work>()
+        .start()
+        .await
+        .expect("it starts");
     assert_eq!(one.result_within(LIMIT).await.expect("it ends"), 1);
     assert_eq!(other.status().await.expect("the server is there").expect("it waits").state.as_str(), "queued");
     worker.shutdown().await;

@@ -5,4 +5,8 @@ mod child;
 mod config;
 mod files;
 mod kill;
+mod kill_pairs;
+mod outbox;
+mod stores;
+mod swap;
 mod ui;

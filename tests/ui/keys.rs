@@ -6,7 +6,7 @@ async fn misspelled() {}
 #[windlass::task(retries = 3)]
 async fn shortened() {}
 
-#[windlass::task(priority = 9)]
+#[windlass::task(weight = 9)]
 async fn unheard_of() {}
 
 #[windlass::task(timeout = "30s", timeout = "1m")]

@@ -3,11 +3,13 @@
 //! | command | does |
 //! |---|---|
 //! | `test` | makes sure that the servers are there, then runs every test |
+//! | `guarantees` | runs the conformance suites and writes `docs/guarantees.md` |
 //! | `tidy` | the rules of the house that the compiler does not know |
 //! | `ci` | format, rules, lints, documentation, features, examples |
 
 mod cargo;
 mod ci;
+mod guarantees;
 mod servers;
 mod step;
 mod test;
@@ -23,6 +25,7 @@ const USAGE: &str = "\
 usage: cargo xtask <command>
 
   test [-- ARGS]   install missing servers, run all tests; ARGS go to `cargo test`
+  guarantees       run the conformance suites, write docs/guarantees.md
   tidy             check the rules of the house
   ci [STEP ...]    tools, format, tidy, clippy, docs, features, examples; all of them or the named ones
 ";
@@ -32,6 +35,7 @@ fn main() -> ExitCode {
     let root = repository();
     let outcome = match args.split_first().map(|(command, rest)| (command.as_str(), rest)) {
         Some(("test", rest)) => test::run(&root, rest),
+        Some(("guarantees", [])) => guarantees::run(&root),
         Some(("tidy", [])) => tidy::run(&root),
         Some(("ci", rest)) => ci::run(&root, rest),
         _ => Err(USAGE.to_owned()),

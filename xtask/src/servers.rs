@@ -14,7 +14,11 @@ struct Server {
 }
 
 /// One line for each server. A `*` in a folder stands for any one name.
-const SERVERS: &[Server] = &[Server { program: "redis-server", package: "redis-server", folders: SYSTEM }];
+const SERVERS: &[Server] = &[
+    Server { program: "redis-server", package: "redis-server", folders: SYSTEM },
+    Server { program: "rabbitmq-server", package: "rabbitmq-server", folders: &["/usr/lib/rabbitmq/bin", "/usr/sbin"] },
+    Server { program: "postgres", package: "postgresql", folders: &["/usr/lib/postgresql/*/bin"] },
+];
 
 const SYSTEM: &[&str] = &["/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin", "/opt/homebrew/bin"];
 
@@ -29,12 +33,6 @@ pub(crate) fn ensure() -> Outcome {
         None => Ok(()),
         Some(server) => Err(format!("{} was installed, but {} is in no known folder", server.package, server.program)),
     }
-}
-
-/// Where a server of the table lies.
-pub(crate) fn path_of(program: &str) -> Result<PathBuf, String> {
-    let server = SERVERS.iter().find(|server| server.program == program);
-    server.and_then(locate).ok_or_else(|| format!("{program} is missing: run `cargo xtask test` once, it installs it"))
 }
 
 fn locate(server: &Server) -> Option<PathBuf> {

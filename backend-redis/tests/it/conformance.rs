@@ -1,11 +1,23 @@
 //! The suite that every backend passes, on one server for all tests.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
-use windlass_testing::servers::RedisServer;
+use windlass_backend_redis::{RedisBackend, RedisBackendConfig};
+use windlass_testing::servers::{FaultProxy, RedisServer};
 
 use crate::support::{config, connect};
 
 static SERVER: LazyLock<RedisServer> = LazyLock::new(RedisServer::start);
 
-windlass_testing::backend_conformance!(async { connect(config(&SERVER)).await });
+/// A backend, and what cuts its connections.
+async fn disturbed() -> (Arc<RedisBackend>, impl Fn()) {
+    let proxy = FaultProxy::start(SERVER.port());
+    (connect(RedisBackendConfig::new(proxy.url("redis"))).await, move || proxy.cut())
+}
+
+windlass_testing::backend_conformance!(
+    connect(config(&SERVER)),
+    name = "Redis",
+    pair = async { (connect(config(&SERVER)).await, connect(config(&SERVER)).await) },
+    disturbed = disturbed()
+);

@@ -1,10 +1,11 @@
 //! Working off tasks that wait already: from the first run to the last acknowledgement.
 
-use super::floor::Floor;
 use crate::Result;
+use crate::floor::Floor;
 use crate::options::Options;
-use crate::redis_info::{Meter, Work};
 use crate::sample::Sample;
+use crate::server::Store;
+use crate::server::redis::{Meter, Work};
 use crate::target::Target;
 
 /// The names of the figures of one way to drain.
@@ -36,14 +37,20 @@ impl Names {
     }
 }
 
+/// Results are measured only where there is a place for them.
+fn ways(options: &Options) -> impl Iterator<Item = Names> {
+    let kept = options.backend().is_some();
+    WAYS.into_iter().filter(move |way| kept || !way.results)
+}
+
 /// One worker, first with results and then without.
 pub(super) async fn ours(options: &Options) -> Result<Vec<Sample>> {
     let tasks = options.tasks();
     let mut samples = Vec::new();
-    for way in WAYS {
+    for way in ways(options) {
         let target = Target::connect(options, way.results).await?;
         let last = target.enqueue(tasks).await?;
-        let meter = Meter::start(&options.broker).await?;
+        let meter = Meter::start(&options.urls_of(Store::Redis)).await?;
         let took = target.drain(tasks).await?;
         samples.extend(way.samples(tasks, took, meter.stop().await?));
         if way.results {
@@ -54,14 +61,14 @@ pub(super) async fn ours(options: &Options) -> Result<Vec<Sample>> {
     Ok(samples)
 }
 
-/// Two consumers on one stream.
+/// The same straight on the drivers.
 pub(super) async fn floor(options: &Options, floor: &mut Floor) -> Result<Vec<Sample>> {
     let tasks = options.tasks();
     let mut samples = Vec::new();
-    for way in WAYS {
+    for way in ways(options) {
         floor.clear().await?;
         floor.enqueue(tasks, 1_000).await?;
-        let meter = Meter::start(&options.broker).await?;
+        let meter = Meter::start(&options.urls_of(Store::Redis)).await?;
         let took = floor.drain(tasks, way.results).await?;
         samples.extend(way.samples(tasks, took, meter.stop().await?));
     }

@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use super::floor::Floor;
 use crate::Result;
+use crate::floor::Floor;
 use crate::options::Options;
 use crate::sample::Sample;
 use crate::target::Target;

@@ -2,14 +2,17 @@
 
 use std::time::Instant;
 
-use super::floor::Floor;
 use crate::Result;
+use crate::floor::Floor;
 use crate::options::Options;
 use crate::sample::Sample;
 use crate::target::Target;
 
 /// An idle worker and a caller who waits for each result.
 pub(super) async fn ours(options: &Options) -> Result<Vec<Sample>> {
+    if options.backend().is_none() {
+        return Err("this probe waits for results: --backend says where they are kept".into());
+    }
     let target = Target::connect(options, true).await?;
     let worker = target.start().await?;
     let mut times = Vec::with_capacity(options.tasks());
@@ -28,5 +31,6 @@ pub(super) async fn ours(options: &Options) -> Result<Vec<Sample>> {
 pub(super) async fn floor(options: &Options, floor: &mut Floor) -> Result<Vec<Sample>> {
     floor.clear().await?;
     // A latency needs no more tasks than the probe `latency` has by default.
-    Ok(Sample::latencies(floor.latencies(options.tasks().min(2_000)).await?))
+    let times = floor.latencies(options.tasks().min(2_000)).await?;
+    Ok(if times.is_empty() { Vec::new() } else { Sample::latencies(times) })
 }

@@ -1,10 +1,10 @@
 //! The bytes that the server needs for a task that waits and for one that is finished.
 
-use super::floor::Floor;
 use crate::Result;
+use crate::floor::Floor;
 use crate::options::Options;
-use crate::redis_info::{connect, used_memory};
 use crate::sample::Sample;
+use crate::server::redis::{connect, used_memory};
 use crate::target::Target;
 
 /// The memory of the server at three times.

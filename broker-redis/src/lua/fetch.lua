@@ -1,7 +1,7 @@
--- Claims due messages: makes due what was delayed, takes back what lost workers held, and records
--- the claim in the same step that takes the ids off the list.
+-- Claims due messages, the most urgent first: makes due what was delayed, takes back what lost
+-- workers held, and records the claim in the same step that takes the ids off their lists.
 --
--- KEYS   ready body sched lease solo claims left owner meta seq bell lost
+-- KEYS   ready critical high low level body sched lease solo claims left owner meta seq bell lost
 -- ARGV   most messages (up to 1000), lease in milliseconds
 -- Returns the milliseconds until there can be something (-1: nothing is known of), or
 --        {token, ids, lengths of the bodies, the bodies one after the other, progress of each}:
@@ -9,7 +9,8 @@
 --
 -- The first write removes something, so that claims go on when the server is out of memory.
 
-local ready, body, sched, lease, solo, claims, left, owner, meta, seq, bell, lost = unpack(KEYS)
+local ready, critical, high, low, level, body, sched, lease, solo = unpack(KEYS, 1, 9)
+local claims, left, owner, meta, seq, bell, lost = unpack(KEYS, 10, 16)
 local max, span = tonumber(ARGV[1]), tonumber(ARGV[2])
 local PROMOTE, REAP, REAPED, ROUNDS, BYTES = 200, 10, 1000, 10, 4194304
 local HOUR = 3600 -- How long it is known that a claim was lost, in seconds.
@@ -33,18 +34,35 @@ local function idle()
   return soonest
 end
 
+-- Whether the level of anything here is not normal, or was when it was cancelled.
+local tiered = redis.call('EXISTS', level, critical, high, low) > 0
+local lists = tiered and {critical, high, ready, low} or {ready}
+
+local function waiting()
+  local count = 0
+  for _, list in ipairs(lists) do count = count + redis.call('LLEN', list) end
+  return count > 0
+end
+
 local calm = #due == 0 and #batches == 0 and #single == 0
-if calm and redis.call('LLEN', ready) == 0 then return idle() end
+if not waiting() and calm then return idle() end
 
 -- Reads come before writes: a key of a foreign type stops the script while nothing is changed.
 local silent = redis.call('LLEN', bell) == 0
 local last = tonumber(redis.call('GET', seq) or '0')
 for _, hash in ipairs({body, owner, claims, left, meta}) do redis.call('HLEN', hash) end
+if tiered then redis.call('HLEN', level) end
 redis.call('ZCARD', lost)
+
+-- Puts ids into the lists of their levels.
+local function add(command, ids)
+  if not tiered then return redis.call(command, ready, unpack(ids)) end
+  push(command, {n = ready, c = critical, h = high, l = low}, ids, redis.call('HMGET', level, unpack(ids)))
+end
 
 if #due > 0 then
   redis.call('ZREM', sched, unpack(due))
-  redis.call('RPUSH', ready, unpack(due))
+  add('RPUSH', due)
 end
 
 -- Offers ids again, the last of the list at the head, with one more loss each; notes under which
@@ -60,7 +78,7 @@ local function offer(ids, tokens)
     notes[2 * i] = tokens[i] .. ' ' .. ids[i]
   end
   redis.call('HSET', meta, unpack(counts))
-  redis.call('LPUSH', ready, unpack(ids))
+  add('LPUSH', ids)
   redis.call('ZREMRANGEBYSCORE', lost, '-inf', string.format('%.0f', now - 1000 * HOUR))
   redis.call('ZADD', lost, unpack(notes))
   redis.call('EXPIRE', lost, HOUR)
@@ -117,10 +135,11 @@ end
 
 local ids, bodies, lengths, seen, count, bytes = {}, {}, {}, {}, 0, 0
 
--- Takes what can be claimed from `popped`; puts the rest back when the answer is large enough.
+-- Takes what can be claimed from `popped`; puts the rest back into its list when the answer is large
+-- enough.
 -- Skipped are ids without a body (cancelled), and those that stand in the list a second time and
 -- are claimed or delayed.
-local function take(popped)
+local function take(list, popped)
   local owners = redis.call('HMGET', owner, unpack(popped))
   local delays = {}
   if redis.call('ZCARD', sched) > 0 then delays = redis.call('ZMSCORE', sched, unpack(popped)) end
@@ -135,7 +154,7 @@ local function take(popped)
         if count > 0 and bytes + #text > BYTES then
           local back = {}
           for j = #popped, i, -1 do back[#back + 1] = popped[j] end
-          redis.call('LPUSH', ready, unpack(back))
+          redis.call('LPUSH', list, unpack(back))
           return false
         end
         count = count + 1
@@ -149,12 +168,17 @@ local function take(popped)
   return true
 end
 
+local line = 1
 for _ = 1, ROUNDS do
-  local popped = count < max and redis.call('LPOP', ready, max - count)
-  if not popped or not take(popped) then break end
+  local popped = redis.call('LPOP', lists[line], max - count)
+  while not popped and lists[line + 1] do
+    line = line + 1
+    popped = redis.call('LPOP', lists[line], max - count)
+  end
+  if not popped or not take(lists[line], popped) or count == max then break end
 end
 
-local more = redis.call('LLEN', ready) > 0
+local more = waiting()
 if count == 0 then return more and 0 or idle() end
 
 local token = string.format('%.0f', math.max(last + 1, clock[1] * 1000000 + clock[2]))

@@ -2,11 +2,12 @@
 --
 -- KEYS   body owner sched meta dead
 -- ARGV   id
--- Returns R a worker has it, Q ready, D dead, N not here, or {due in milliseconds, progress or ''}.
+-- Returns R and the token: a worker has it, Q ready, D dead, N not here, or {due in milliseconds, progress or ''}.
 
 local body, owner, sched, meta, dead = unpack(KEYS)
 local id = ARGV[1]
-if redis.call('HEXISTS', owner, id) == 1 then return 'R' end
+local token = redis.call('HGET', owner, id)
+if token then return 'R' .. token end
 local due = redis.call('ZSCORE', sched, id)
 if due then return {string.format('%.0f', due), redis.call('HGET', meta, id) or ''} end
 if redis.call('HEXISTS', body, id) == 1 then return 'Q' end

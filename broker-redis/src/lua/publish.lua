@@ -1,15 +1,17 @@
 -- Puts a batch of messages into one queue.
 --
--- KEYS   ready body sched bell dead pub, then the tomb of each remembered item, in their order
+-- KEYS   ready critical high low level body sched bell dead pub, then the tomb of each remembered
+--        item, in their order
 -- ARGV   slot, number of the call in this slot, seconds to remember the call, count of plain items,
---        (id, body) for each plain item: due at once and not remembered;
+--        a letter for the level of each other item (c, h, n or l), nothing if all are normal;
+--        (id, body) for each plain item: normal, due at once and not remembered;
 --        then for each other item: id, 'now' | 'after' | 'at', milliseconds, '1' if remembered, body
 -- Returns one character an item: A accepted, D duplicate; or 'stale' if a later call used the slot.
 --
 -- The first write adds the bodies, so that a server without memory refuses with nothing applied.
 
-local ready, body, sched, bell, dead, pub = unpack(KEYS, 1, 6)
-local slot, call, plain = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[4])
+local ready, critical, high, low, level, body, sched, bell, dead, pub = unpack(KEYS, 1, 10)
+local slot, call, plain, letters = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[4]), ARGV[5]
 local NEAR = 5000 -- Waiting workers look again at least this often, in milliseconds.
 
 local before = redis.call('HGET', pub, slot)
@@ -21,9 +23,14 @@ end
 
 -- Reads come before writes: a key of a foreign type stops the script while nothing is changed.
 redis.call('LLEN', ready)
+if letters ~= '' then
+  for _, list in ipairs({critical, high, low}) do redis.call('LLEN', list) end
+  redis.call('HLEN', level)
+end
 local silent = redis.call('LLEN', bell) == 0
 
 local seen, outcomes, adds, lines, times = {}, {}, {}, {}, {}
+local levels, notes = {}, {}
 
 local function accept(id, text)
   outcomes[#outcomes + 1] = 'A'
@@ -40,7 +47,7 @@ end
 
 -- Plain items, as a rule all new: their part of ARGV is written as it stands.
 local ids, whole = {}, plain > 0
-for i = 1, plain do ids[i] = ARGV[3 + 2 * i] end
+for i = 1, plain do ids[i] = ARGV[4 + 2 * i] end
 if plain > 0 then
   local there, deaths = redis.call('HMGET', body, unpack(ids)), died(ids)
   for i = 1, plain do
@@ -58,17 +65,17 @@ local function pick()
     if seen[id] then
       outcomes[#outcomes + 1] = 'D'
     else
-      accept(id, ARGV[4 + 2 * i])
+      accept(id, ARGV[5 + 2 * i])
       lines[#lines + 1] = id
       seen[id] = true
     end
   end
 end
 
-if whole and 4 + 2 * plain == #ARGV then
+if whole and 5 + 2 * plain == #ARGV then
   -- No other item, so nothing is read after this write. Fewer new fields than items: an id stands
   -- here twice, and its first body is written again below.
-  whole = redis.call('HSET', body, unpack(ARGV, 5, #ARGV)) == plain
+  whole = redis.call('HSET', body, unpack(ARGV, 6, #ARGV)) == plain
   if whole then
     outcomes[1] = string.rep('A', plain)
     lines = ids
@@ -78,14 +85,14 @@ else
 end
 if not whole then pick() end
 
-local first, soonest, now = 5 + 2 * plain, nil, nil
+local first, soonest, now = 6 + 2 * plain, nil, nil
 if first <= #ARGV then
   local clock = redis.call('TIME')
   now = clock[1] * 1000 + math.floor(clock[2] / 1000)
   local others, tombs, tomb = {}, {}, 0
   for at = first, #ARGV, 5 do others[#others + 1] = ARGV[at] end
   local there, deaths = redis.call('HMGET', body, unpack(others)), died(others)
-  if #KEYS > 6 then tombs = redis.call('MGET', unpack(KEYS, 7)) end
+  if #KEYS > 10 then tombs = redis.call('MGET', unpack(KEYS, 11)) end
   for i = 1, #others do
     local at = first + 5 * (i - 1)
     local id, mode, due = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2])
@@ -99,8 +106,14 @@ if first <= #ARGV then
       outcomes[#outcomes + 1] = 'D'
     else
       accept(id, ARGV[at + 4])
+      local letter = letters ~= '' and string.sub(letters, i, i) or 'n'
+      if letter ~= 'n' then
+        notes[#notes + 1] = id
+        notes[#notes + 1] = letter
+      end
       if mode == 'now' or due <= now then
         lines[#lines + 1] = id
+        if letter ~= 'n' then levels[#lines] = letter end
       else
         times[#times + 1] = string.format('%.0f', due)
         times[#times + 1] = id
@@ -120,7 +133,12 @@ if soonest and soonest - now < NEAR then
 end
 
 if #adds > 0 then redis.call('HSET', body, unpack(adds)) end
-if #lines > 0 then redis.call('RPUSH', ready, unpack(lines)) end
+if #notes > 0 then
+  redis.call('HSET', level, unpack(notes))
+  push('RPUSH', {n = ready, c = critical, h = high, l = low}, lines, levels)
+elseif #lines > 0 then
+  redis.call('RPUSH', ready, unpack(lines))
+end
 if #times > 0 then redis.call('ZADD', sched, unpack(times)) end
 if ring and silent then
   redis.call('RPUSH', bell, '1')

@@ -1,29 +1,46 @@
--- Puts dead letters back to the end of their queue, with fresh counts.
+-- Puts dead letters back to the end of their level, with fresh counts.
 --
--- KEYS   ready body bell dead deadbody deadinfo
+-- KEYS   ready critical high low level body bell dead deadbody deadinfo
 -- ARGV   ids
 -- Returns how many there were.
 
-local ready, body, bell, dead, deadbody, deadinfo = unpack(KEYS)
-redis.call('LLEN', ready)
+local ready, critical, high, low, level, body, bell, dead, deadbody, deadinfo = unpack(KEYS)
+local LETTERS = {critical = 'c', high = 'h', low = 'l'}
+
+-- Reads come before writes: a key of a foreign type stops the script while nothing is changed.
+for _, list in ipairs({ready, critical, high, low}) do redis.call('LLEN', list) end
+redis.call('HLEN', level)
 redis.call('HLEN', body)
 local silent = redis.call('LLEN', bell) == 0
 
 local scores = redis.call('ZMSCORE', dead, unpack(ARGV))
 local texts = redis.call('HMGET', deadbody, unpack(ARGV))
-local ids, adds, seen = {}, {}, {}
+local ids, adds, seen, levels, notes = {}, {}, {}, {}, {}
+
+-- The letter of a message's level, as its envelope tells; nothing if that is normal.
+local function letter(text)
+  local head = string.sub(text, 1, string.find(text, '\n\n', 1, true) or 0)
+  return LETTERS[string.match(head, '\npriority=(%a+)\n')]
+end
+
 for i = 1, #ARGV do
   if scores[i] and texts[i] and not seen[ARGV[i]] then
     seen[ARGV[i]] = true
     ids[#ids + 1] = ARGV[i]
     adds[#adds + 1] = ARGV[i]
     adds[#adds + 1] = texts[i]
+    levels[#ids] = letter(texts[i])
+    if levels[#ids] then
+      notes[#notes + 1] = ARGV[i]
+      notes[#notes + 1] = levels[#ids]
+    end
   end
 end
 if #ids == 0 then return 0 end
 redis.call('HDEL', deadinfo, unpack(ids))
 redis.call('HSET', body, unpack(adds))
-redis.call('RPUSH', ready, unpack(ids))
+if #notes > 0 then redis.call('HSET', level, unpack(notes)) end
+push('RPUSH', {n = ready, c = critical, h = high, l = low}, ids, levels)
 redis.call('ZREM', dead, unpack(ids))
 redis.call('HDEL', deadbody, unpack(ids))
 if silent then

@@ -1,26 +1,27 @@
 -- Says what becomes of claimed messages.
 --
--- KEYS   ready body sched lease solo claims left owner meta bell lost dead deadbody deadinfo,
---        then the tomb of each item with action A, in their order
+-- KEYS   ready critical high low level body sched lease solo claims left owner meta bell lost dead
+--        deadbody deadinfo, then the tomb of each item with action A, in their order
 -- ARGV   life of dead letters in milliseconds, most dead letters, count of groups;
 --        for each group of plain acknowledgements: token, count of ids, the ids;
 --        then for each other item: id, token, action, x, y, where action is
 --          A acknowledge and remember the id for x milliseconds
---          Q requeue after x milliseconds, progress y
---          R release, progress y
+--          Q requeue after x milliseconds to the end of its level, progress y
+--          R release to the head of its level, progress y
 --          D to the dead letters, reason x, progress y
 -- Returns one character an item: S settled, L lost. An item that is gone, and was not lost by this
 --        claim, was settled by an earlier call whose answer did not arrive.
 --
 -- The first write removes something, so that tasks can end when the server is out of memory.
 
-local ready, body, sched, lease, solo, claims, left, owner, meta, bell, lost = unpack(KEYS, 1, 11)
-local dead, deadbody, deadinfo = unpack(KEYS, 12, 14)
+local ready, critical, high, low, level, body, sched, lease, solo = unpack(KEYS, 1, 9)
+local claims, left, owner, meta, bell, lost, dead, deadbody, deadinfo = unpack(KEYS, 10, 18)
 local life, most = tonumber(ARGV[1]), tonumber(ARGV[2])
 local NEAR, TRIM = 5000, 100 -- Waiting workers look again every NEAR milliseconds.
 
 -- Reads come before writes: a key of a foreign type stops the script while nothing is changed.
 local tracked = redis.call('HLEN', meta) > 0
+local tiered = redis.call('HLEN', level) > 0 -- Whether the level of anything here is not normal.
 for _, hash in ipairs({body, claims, left}) do redis.call('HLEN', hash) end
 redis.call('ZCARD', lease)
 local apart = redis.call('ZCARD', solo) > 0
@@ -49,6 +50,7 @@ local function finish(token, ...)
   local count = redis.call('HDEL', owner, ...)
   redis.call('HDEL', body, ...)
   if tracked then redis.call('HDEL', meta, ...) end
+  if tiered then redis.call('HDEL', level, ...) end
   if apart then redis.call('ZREM', solo, ...) end
   settled(token, count)
 end
@@ -83,7 +85,7 @@ end
 if at > #ARGV then return table.concat(answer) end
 
 -- The other items: sort out first, then one command for each kind of change.
-redis.call('LLEN', ready)
+for _, list in ipairs({ready, critical, high, low}) do redis.call('LLEN', list) end
 redis.call('HLEN', deadbody)
 redis.call('HLEN', deadinfo)
 redis.call('ZCARD', dead)
@@ -98,7 +100,7 @@ local owners = redis.call('HMGET', owner, unpack(ids))
 
 local free, gone, forget, counts, times = {}, {}, {}, {}, {}
 local tail, head, died, infos, tombs = {}, {}, {}, {}, {}
-local done, tokens, soonest, tomb = {}, {}, nil, 14
+local done, tokens, soonest, tomb = {}, {}, nil, 18
 
 local function keep(id, progress)
   if progress ~= '' then
@@ -155,11 +157,22 @@ if #gone > 0 then redis.call('HDEL', body, unpack(gone)) end
 if tracked and #forget > 0 then redis.call('HDEL', meta, unpack(forget)) end
 if #counts > 0 then redis.call('HSET', meta, unpack(counts)) end
 if #times > 0 then redis.call('ZADD', sched, unpack(times)) end
-if #tail > 0 then redis.call('RPUSH', ready, unpack(tail)) end
+
+-- Puts ids into the lists of their levels.
+local function add(command, list)
+  if not tiered then return redis.call(command, ready, unpack(list)) end
+  push(command, {n = ready, c = critical, h = high, l = low}, list, redis.call('HMGET', level, unpack(list)))
+end
+
+if #tail > 0 then add('RPUSH', tail) end
 if #head > 0 then
   local back = {}
   for i = #head, 1, -1 do back[#back + 1] = head[i] end
-  redis.call('LPUSH', ready, unpack(back))
+  add('LPUSH', back)
+end
+if tiered then
+  if #gone > 0 then redis.call('HDEL', level, unpack(gone)) end
+  if #died > 0 then redis.call('HDEL', level, unpack(died)) end
 end
 for _, stone in ipairs(tombs) do redis.call('SET', stone[1], '', 'PX', stone[2]) end
 

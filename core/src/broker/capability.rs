@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 /// What a broker can do, as data. What it cannot, its methods answer with `Unsupported`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -6,9 +8,16 @@ pub struct Capabilities {
     pub name: &'static str,
     /// Messages can be delayed.
     pub delay: bool,
+    /// Delays are rounded up to a multiple of this.
+    pub delay_step: Duration,
+    /// Of what waits in a queue, the most urgent is delivered first.
+    pub priority: bool,
     /// Claims have leases of their own that can be extended; without it, a claim lasts as long as
     /// the connection.
     pub lease: bool,
+    /// The store takes back what is held longer than this, however alive its owner is; `None` if it
+    /// never does.
+    pub max_claim: Option<Duration>,
     /// Old tokens are refused by the server.
     pub fencing: bool,
     /// A message that waits can be removed.
@@ -29,7 +38,10 @@ impl Capabilities {
         Self {
             name,
             delay: true,
+            delay_step: Duration::from_millis(1),
+            priority: true,
             lease: true,
+            max_claim: None,
             fencing: true,
             cancel: true,
             locate: true,

@@ -111,6 +111,9 @@ pub enum SettleOutcome {
 pub enum CancelOutcome {
     /// It was waiting and is removed; it will never run.
     Cancelled,
+    /// The broker cannot take it out of the queue; it is noted that it shall not run. If a worker has
+    /// it already, what it answers is not taken.
+    Requested,
     /// A worker has it; nothing was changed.
     Running,
     /// The broker does not hold it: it is finished, dead, or never was.
@@ -130,7 +133,10 @@ pub enum Location {
         retrying: bool,
     },
     /// A worker has it.
-    Running,
+    Running {
+        /// The claim.
+        token: Token,
+    },
     /// It is among the dead letters.
     Dead,
 }

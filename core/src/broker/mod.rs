@@ -38,9 +38,10 @@ pub struct FetchRequest {
 ///   that takes the message; if its lease runs out, the next fetch of that queue offers the message
 ///   again, at the head, with one more loss in its [`Progress`](crate::Progress).
 /// * **Old tokens are refused.** Each claim has a [`Token`](crate::Token) greater than those before
-///   it; [`Broker::extend`] and [`Broker::settle`] with an older one change nothing and say so.
+///   it, on every instance of the adapter, because backends refuse what has a smaller one; [`Broker::extend`] and [`Broker::settle`] with an older one change nothing and say so.
 /// * **The broker's clock** decides about leases and due times.
-/// * **First in, first out** among messages that were published without a delay, at first delivery.
+/// * **The most urgent first**, by [`Message::priority`]; then first in, first out among messages that
+///   were published without a delay, at first delivery.
 /// * `extend` makes progress although every thread of the caller's runtime is blocked, as long as
 ///   it is polled from another runtime.
 ///
@@ -79,7 +80,8 @@ pub trait Broker: Debug + Send + Sync + 'static {
     /// `Unavailable` if the store cannot be reached; the caller asks again.
     async fn fetch(&self, request: &FetchRequest) -> Result<Vec<Delivery>>;
 
-    /// Extends claims to `lease` from now; the answers are in the order of `receipts`.
+    /// Extends claims to `lease` from now; the answers are in the order of `receipts`. A broker without
+    /// [`Capabilities::lease`] answers `Held` as long as the claim is held, and `Lost` after that.
     ///
     /// # Errors
     /// `Unavailable` if the store cannot be reached; the claims may still be held.

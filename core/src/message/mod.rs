@@ -2,6 +2,7 @@
 
 pub mod codec;
 pub mod options;
+mod priority;
 pub mod wire;
 
 use std::collections::BTreeMap;
@@ -11,6 +12,7 @@ use bytes::Bytes;
 
 pub use codec::Arguments;
 pub use options::Options;
+pub use priority::Priority;
 
 use crate::{QueueName, Result, TaskId, TaskName, Timestamp, limits};
 
@@ -70,6 +72,11 @@ impl Message {
             unknown: Vec::new(),
             payload,
         }
+    }
+
+    /// How urgent it is.
+    pub fn priority(&self) -> Priority {
+        self.options.priority.unwrap_or_default()
     }
 
     /// Checks sizes and delays.

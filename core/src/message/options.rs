@@ -1,7 +1,7 @@
 //! What can be asked for a task, at four levels.
 //!
 //! Built-in defaults < configuration < task (`#[task(…)]`) < call. The client decides where and
-//! when a task waits (`queue`, `delay`, `run_at`, `expires`); the worker decides how it runs and
+//! when a task waits (`queue`, `priority`, `delay`, `run_at`, `expires`); the worker decides how it runs and
 //! what is kept. Only what the *call* asked for travels, so that a changed timeout of a task holds
 //! for the tasks that already wait.
 
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::Headers;
+use super::{Headers, Priority};
 use crate::backend::Retention;
 use crate::policy::{Backoff, RetryOn};
 use crate::{Error, QueueName, Result, Timestamp, limits};
@@ -19,6 +19,8 @@ use crate::{Error, QueueName, Result, Timestamp, limits};
 pub struct Options {
     /// The queue to wait in. Built-in: `default`.
     pub queue: Option<QueueName>,
+    /// How urgent it is among those that wait in its queue. Built-in: normal.
+    pub priority: Option<Priority>,
     /// Wait this long before the first run.
     pub delay: Option<Duration>,
     /// Do not run before this time. Wins over `delay`.
@@ -53,6 +55,7 @@ impl Options {
         headers.extend(self.headers.clone());
         Self {
             queue: self.queue.clone().or_else(|| lower.queue.clone()),
+            priority: self.priority.or(lower.priority),
             delay: self.delay.or(lower.delay),
             run_at: self.run_at.or(lower.run_at),
             expires: self.expires.or(lower.expires),

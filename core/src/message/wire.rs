@@ -13,6 +13,7 @@
 //! | line | meaning |
 //! |---|---|
 //! | `at` | when it was enqueued, microseconds UTC |
+//! | `priority` | `low`, `high` or `critical`; without it `normal` |
 //! | `expires` | do not start later than this many milliseconds after `at` |
 //! | `deadline` | be finished at this time, microseconds UTC |
 //! | `retries` | retries after the first run |
@@ -68,6 +69,7 @@ pub fn encode(message: &Message) -> Bytes {
     let _ = writeln!(out, "{MAGIC}{VERSION} {}", message.task);
     line(&mut out, "at", Some(message.enqueued_at.as_micros()).filter(|at| *at != 0));
     let options = &message.options;
+    line(&mut out, "priority", options.priority);
     line(&mut out, "expires", options.expires.map(millis_of));
     line(&mut out, "deadline", options.deadline.map(Timestamp::as_micros));
     line(&mut out, "retries", options.max_retries);
@@ -155,6 +157,7 @@ fn field(message: &mut Message, name: &str, value: &str) -> Result<(), &'static 
     let options = &mut message.options;
     match name {
         "at" => message.enqueued_at = Timestamp::from_micros(number(value)?),
+        "priority" => options.priority = Some(value.parse().map_err(|_| "a priority")?),
         "expires" => options.expires = Some(millis(value)?),
         "deadline" => options.deadline = Some(Timestamp::from_micros(number(value)?)),
         "retries" => options.max_retries = Some(number(value)?),

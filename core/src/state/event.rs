@@ -8,7 +8,11 @@ pub enum Event {
     /// Its time has come.
     Due,
     /// A worker has taken it and is about to run it.
-    Claimed,
+    Claimed {
+        /// Whether a worker that was lost had begun to run it; what was only fetched is not to blame
+        /// for the loss.
+        begun: bool,
+    },
     /// The run ended well.
     Succeeded,
     /// The run went wrong.

@@ -43,8 +43,8 @@ pub fn transition(
     let made = match (state, event) {
         (Scheduled | Retrying, Event::Due) => quiet(Queued, progress),
 
-        (Queued, Event::Claimed) if progress.losses >= policy.max_losses => dead(progress),
-        (Queued, Event::Claimed) => quiet(Running, progress),
+        (Queued, Event::Claimed { begun: true }) if progress.losses >= policy.max_losses => dead(progress),
+        (Queued, Event::Claimed { .. }) => quiet(Running, progress),
         (Queued, Event::Unhandled) => park(progress, policy),
         (Queued, Event::Undecodable) => dead(progress),
 

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::message::Arguments;
+use crate::message::{Arguments, Priority};
 use crate::policy::{Backoff, RetryOn};
 use crate::{Error, IntoDuration, Options, QueueName, Result, Retention, TaskId, TaskName, Timestamp};
 
@@ -103,6 +103,11 @@ impl<O> Call<O> {
             parts.options.queue = Some(QueueName::new(queue)?);
             Ok(())
         })
+    }
+
+    /// How urgent it is among those that wait in its queue.
+    pub fn priority(self, priority: Priority) -> Self {
+        self.option(|options| options.priority = Some(priority))
     }
 
     /// Runs this long after it was accepted.

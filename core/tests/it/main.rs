@@ -5,6 +5,7 @@ mod bounds;
 mod handler;
 mod ids;
 mod options;
+mod priority;
 mod record;
 mod retry;
 mod strategies;

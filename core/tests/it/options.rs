@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use windlass_core::message::options::deserialize_duration;
-use windlass_core::{Backoff, Call, ErrorKind, Options, Retention, RetryOn, TaskDef, Timestamp};
+use windlass_core::{Backoff, Call, ErrorKind, Options, Priority, Retention, RetryOn, TaskDef, Timestamp};
 
 const ADD: TaskDef<(i64, i64), i64> = TaskDef::new("math:add");
 
@@ -27,6 +27,7 @@ fn the_upper_level_wins_in_every_field() {
     let at = Timestamp::from_micros;
     precedence! {
         queue: "a".parse().unwrap(), "b".parse().unwrap();
+        priority: Priority::Normal, Priority::High;
         delay: one, two;
         run_at: at(1), at(2);
         expires: one, two;
@@ -60,6 +61,7 @@ fn every_method_of_a_call_sets_its_option() {
         .call((2, 3))
         .id("invoice:1")
         .queue("math")
+        .priority(Priority::Critical)
         .delay("1s")
         .run_at(at)
         .expires("1m")
@@ -78,6 +80,7 @@ fn every_method_of_a_call_sets_its_option() {
     assert_eq!(parts.task_options, Options::default());
     let expected = Options {
         queue: Some("math".parse().unwrap()),
+        priority: Some(Priority::Critical),
         delay: Some(second),
         run_at: Some(at),
         expires: Some(second * 60),

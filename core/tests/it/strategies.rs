@@ -8,8 +8,8 @@ use proptest::option;
 use proptest::prelude::*;
 use windlass_core::policy::FailureClass;
 use windlass_core::{
-    Backoff, Event, ExecutionPolicy, Failure, FailureKind, Message, Options, Record, Retention, RetryOn, State, TaskId,
-    TaskName, Timestamp, Token, limits,
+    Backoff, Event, ExecutionPolicy, Failure, FailureKind, Message, Options, Priority, Record, Retention, RetryOn,
+    State, TaskId, TaskName, Timestamp, Token, limits,
 };
 
 /// Spans of whole milliseconds, as they travel.
@@ -70,11 +70,13 @@ pub(crate) fn text() -> impl Strategy<Value = String> {
 
 /// Options as far as they travel in the envelope.
 pub(crate) fn options() -> impl Strategy<Value = Options> {
+    let priority = option::of(proptest::sample::select(Priority::ALL.to_vec()));
     let spans = (option::of(span()), option::of(span()), option::of(span()));
     let retries = (option::of(any::<u32>()), option::of(backoff()), option::of(retry_on()));
     let ends = (option::of(timestamp()), option::of(retention()), option::of(retention()));
     let headers = btree_map(name(QUEUE), text(), 0..4);
-    (spans, retries, ends, headers).prop_map(|(spans, retries, ends, headers)| Options {
+    (priority, spans, retries, ends, headers).prop_map(|(priority, spans, retries, ends, headers)| Options {
+        priority,
         expires: spans.0,
         timeout: spans.1,
         soft_timeout: spans.2,
@@ -159,7 +161,7 @@ pub(crate) fn event() -> impl Strategy<Value = Event> {
     ];
     prop_oneof![
         4 => Just(Event::Due),
-        4 => Just(Event::Claimed),
+        4 => any::<bool>().prop_map(|begun| Event::Claimed { begun }),
         1 => Just(Event::Succeeded),
         4 => class.prop_map(Event::Failed),
         2 => pause().prop_map(Event::Snoozed),

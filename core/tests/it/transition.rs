@@ -20,7 +20,8 @@ const TIMED: FailureClass = FailureClass::Error { retry_after: Some(PAUSE) };
 const TABLE: [(Event, [&str; 8], Count); 16] = [
     //                    scheduled       queued          running         retrying        succ. failed     canc. exp.
     (Event::Due,           ["queued/",       "-",            "-",            "queued/",       "-", "-",       "-", "-"], Count::None),
-    (Event::Claimed,       ["-",             "running/",     "-",            "-",             "-", "-",       "-", "-"], Count::None),
+    (Event::Claimed { begun: false },
+                           ["-",             "running/",     "-",            "-",             "-", "-",       "-", "-"], Count::None),
     (Event::Succeeded,     ["-",             "-",            "succeeded/sa", "-",             "-", "-",       "-", "-"], Count::None),
     (Event::Failed(PLAIN), ["-",             "-",            "retrying/sq",  "-",             "-", "-",       "-", "-"], Count::Failures),
     (Event::Failed(TIMED), ["-",             "-",            "retrying/sq",  "-",             "-", "-",       "-", "-"], Count::Failures),
@@ -55,7 +56,7 @@ enum Count {
 fn kind(event: Event) -> usize {
     match event {
         Event::Due => 0,
-        Event::Claimed => 1,
+        Event::Claimed { .. } => 1,
         Event::Succeeded => 2,
         Event::Failed(_) => 3,
         Event::Snoozed(_) => 4,
@@ -174,9 +175,11 @@ fn without_retries_the_first_failure_is_the_last() {
 fn a_task_that_loses_its_workers_is_poison_at_the_limit() {
     for (losses, expected) in [(0, "running/"), (2, "running/"), (3, "failed/sd"), (4, "failed/sd")] {
         let progress = Progress { losses, ..Progress::default() };
-        let made = step(State::Queued, progress, Event::Claimed, &policy());
-        assert_eq!(cell(&made), expected, "after {losses} losses");
-        assert_eq!(made.next.progress, progress, "a claim counts nothing");
+        for (begun, expected) in [(true, expected), (false, "running/")] {
+            let made = step(State::Queued, progress, Event::Claimed { begun }, &policy());
+            assert_eq!(cell(&made), expected, "after {losses} losses, begun: {begun}");
+            assert_eq!(made.next.progress, progress, "a claim counts nothing");
+        }
     }
 }
 

@@ -100,7 +100,7 @@ proptest! {
         while !at.state.is_final() {
             let event = match at.state {
                 State::Scheduled | State::Retrying => Event::Due,
-                State::Queued => Event::Claimed,
+                State::Queued => Event::Claimed { begun: true },
                 _ => match outcomes.by_ref().find(|event| transition(at, *event, &policy, now, random).is_ok()) {
                     Some(event) => event,
                     None => Event::Failed(windlass_core::policy::FailureClass::Panic),

@@ -6,12 +6,13 @@ use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use windlass_core::message::wire::{Malformed, VERSION, decode, encode};
-use windlass_core::{Backoff, Message, Options, QueueName, Retention, RetryOn, TaskId, TaskName, Timestamp};
+use windlass_core::{Backoff, Message, Options, Priority, QueueName, Retention, RetryOn, TaskId, TaskName, Timestamp};
 
 use crate::strategies;
 
 const MINIMAL: &[u8] = include_bytes!("golden/message-v1-minimal.bin");
 const FULL: &[u8] = include_bytes!("golden/message-v1-full.bin");
+const PRIORITY: &[u8] = include_bytes!("golden/message-v1-priority.bin");
 const UNKNOWN: &[u8] = include_bytes!("golden/message-v1-unknown-field.bin");
 
 fn message(task: &str, payload: &'static [u8]) -> Message {
@@ -44,8 +45,14 @@ fn full() -> Message {
     Message { options, enqueued_at, remember, ..message("mail:send", b"[\"a\\nb\",\xff\x00\n\n]") }
 }
 
+fn urgent() -> Message {
+    let options =
+        Options { priority: Some(Priority::High), expires: Some(Duration::from_secs(60)), ..Options::default() };
+    Message { options, enqueued_at: Timestamp::from_micros(1_763_710_000_123_456), ..message("mail:send", b"[1]") }
+}
+
 fn with_unknown_field() -> Message {
-    let unknown = vec![("priority".to_owned(), "9=high\n".to_owned()), ("x".to_owned(), String::new())];
+    let unknown = vec![("later".to_owned(), "9=high\n".to_owned()), ("x".to_owned(), String::new())];
     let options = Options { max_retries: Some(3), ..Options::default() };
     Message { unknown, options, ..message("add", b"[2,3]") }
 }
@@ -55,6 +62,7 @@ fn golden_files_are_read_and_written_byte_by_byte() {
     let golden = [
         ("minimal", MINIMAL, message("add", b"[2,3]")),
         ("full", FULL, full()),
+        ("priority", PRIORITY, urgent()),
         ("unknown", UNKNOWN, with_unknown_field()),
     ];
     for (name, bytes, message) in golden {
@@ -86,7 +94,7 @@ fn a_newer_version_is_told_apart() {
 fn bytes_that_are_no_envelope_are_told_with_their_place() {
     let head = "\"windlass/<version> <task name>\"";
     let name = "task name: \"a b\" (character ' ' at byte 1) is not allowed: 1 to 128 bytes of A-Z a-z 0-9 . _ -:";
-    let table: [(&[u8], &str, usize); 18] = [
+    let table: [(&[u8], &str, usize); 20] = [
         (b"", "a line feed", 0),
         (b"windlass/1 add", "a line feed", 14),
         (b"windlass/1 add\n", "a line feed", 15),
@@ -102,6 +110,8 @@ fn bytes_that_are_no_envelope_are_told_with_their_place() {
         (b"windlass/1 add\nat\n\n", "name=value", 15),
         (b"windlass/1 add\n\r\n\n", "name=value", 15),
         (b"windlass/1 add\nat=soon\n\n", "a number in at", 18),
+        (b"windlass/1 add\npriority=9\n\n", "a priority in priority", 24),
+        (b"windlass/1 add\npriority=High\n\n", "a priority in priority", 24),
         (b"windlass/1 add\nretries=-1\n\n", "a number in retries", 23),
         (b"windlass/1 add\nat=1\nbackoff=often\n\n", "a backoff in backoff", 28),
         (b"windlass/1 add\nh.x=\xc3\n\n", "UTF-8", 19),
@@ -161,7 +171,7 @@ proptest! {
 
     #[test]
     fn no_lines_make_it_panic(
-        lines in vec("(at|expires|deadline|retries|backoff|retry-on|timeout|status-ttl|remember|h\\.|h\\.a|=|x|)=?[0-9a-z% -]{0,24}", 0..6),
+        lines in vec("(at|priority|expires|deadline|retries|backoff|retry-on|timeout|status-ttl|remember|h\\.|h\\.a|=|x|)=?[0-9a-z% -]{0,24}", 0..6),
         payload in strategies::payload(),
     ) {
         let mut bytes = format!("windlass/1 add\n{}\n\n", lines.join("\n")).into_bytes();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use windlass::task;
-use windlass_core::{Backoff, Options, Retention, RetryOn, Task};
+use windlass_core::{Backoff, Options, Priority, Retention, RetryOn, Task};
 
 #[task]
 async fn plain() {}
@@ -17,6 +17,7 @@ fn without_keys_nothing_is_asked_for() {
 #[task(
     name = "math:add",
     queue = "math",
+    priority = "high",
     max_retries = 5,
     timeout = "30s",
     soft_timeout = "20s",
@@ -34,6 +35,7 @@ fn every_key_reaches_its_option() {
     let hour = Duration::from_secs(3600);
     let expected = Options {
         queue: Some("math".parse().unwrap()),
+        priority: Some(Priority::High),
         delay: Some(Duration::from_secs(5)),
         expires: Some(hour),
         max_retries: Some(5),

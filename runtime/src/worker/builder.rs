@@ -14,6 +14,7 @@ use windlass_core::{
     TaskDef, Timestamp,
 };
 
+use super::beside::{Beside, Stop};
 use super::engine::{Engine, Route};
 use super::lane::Lane;
 use super::lease::{self, Leases};
@@ -114,6 +115,7 @@ pub struct WorkerBuilder {
     queues: Vec<String>,
     shared: Shared,
     layers: Vec<Arc<dyn Middleware>>,
+    beside: Vec<Beside>,
     error: Option<Error>,
 }
 
@@ -130,6 +132,7 @@ impl WorkerBuilder {
             queues: Vec::new(),
             shared: Shared::default(),
             layers: Vec::new(),
+            beside: Vec::new(),
             error: None,
         }
     }
@@ -207,6 +210,17 @@ impl WorkerBuilder {
         self
     }
 
+    /// Runs something of the application's from the start of the worker to its stop, such as the relay
+    /// of an outbox. When the future that it is given is ready, the worker stops: a shutdown waits
+    /// for it as it waits for tasks, within the grace.
+    pub fn beside<W: Future<Output = ()> + Send + 'static>(
+        mut self,
+        begin: impl FnOnce(Stop) -> W + Send + 'static,
+    ) -> Self {
+        self.beside.push(Beside::new(begin));
+        self
+    }
+
     /// Starts the worker on the current tokio runtime.
     ///
     /// An unreachable broker is no error here: the worker tries again until it is back.
@@ -231,7 +245,11 @@ impl WorkerBuilder {
             })?;
         }
         let grace = settings.grace;
+        let beside = std::mem::take(&mut self.beside);
         let engine = Arc::new(self.engine(leases));
+        for work in beside {
+            engine.executions.spawn(work.run(engine.stop.clone()));
+        }
         let (sender, receiver) = mpsc::channel(COMPLETIONS);
         for (queue, concurrency) in &queues {
             let lane = Lane::new(Arc::clone(&engine), queue.clone(), *concurrency, sender.clone());
@@ -240,6 +258,7 @@ impl WorkerBuilder {
         drop(sender);
         let settling = tokio::spawn(settle::run(Arc::clone(&engine), receiver, keeping.drop_guard()));
         announce(&engine, &queues);
+        warn_of_long_tasks(&engine);
         Ok(Worker::new(engine, settling, grace))
     }
 
@@ -286,6 +305,19 @@ fn within(field: &'static str, value: Duration, least: Duration, most: Duration)
         return Ok(());
     }
     Err(Error::invalid(field, format_args!("{value:?}"), format_args!("{least:?} to {most:?}")))
+}
+
+/// A store that takes back what is held too long makes long tasks run twice.
+fn warn_of_long_tasks(engine: &Engine) {
+    let capabilities = engine.broker.capabilities();
+    let Some(limit) = capabilities.max_claim else { return };
+    let safe = limit - limit / 6;
+    for (task, route) in &engine.routes {
+        if let Some(timeout) = route.policy.timeout.filter(|timeout| *timeout > safe) {
+            let broker = capabilities.name;
+            tracing::warn!(target: "windlass::worker", %task, ?timeout, ?limit, broker, "it may be redelivered while it runs: the broker takes back what is held longer than its limit");
+        }
+    }
 }
 
 fn announce(engine: &Engine, queues: &[(QueueName, usize)]) {

@@ -11,8 +11,7 @@ use windlass_core::policy::FailureClass;
 use windlass_core::task::{ContextParts, Erased};
 use windlass_core::{
     Backend, Broker, Clock, Context, Delivery, Event, ExecutionPolicy, Failure, FailureKind, Message, Options,
-    Progress, Receipt, Record, Retention, SaveOutcome, Settlement, Shared, Snapshot, State, TaskId, TaskName,
-    transition,
+    Progress, Receipt, Retention, Settlement, Shared, Snapshot, State, TaskName, transition,
 };
 
 use super::completion::{Completion, Conclusion, Ending};
@@ -22,10 +21,6 @@ use super::middleware::Middleware;
 use super::run::{Ended, Run};
 use super::signal::{Kill, TaskSignal};
 use super::stats::Stats;
-use crate::pause::{Pause, in_time};
-
-/// How long it is known at least that a redelivered task has begun.
-const ANNOUNCED: Retention = Retention::For(Duration::from_secs(86_400));
 
 #[derive(Debug)]
 pub(super) struct Engine {
@@ -55,11 +50,11 @@ pub(super) struct Route {
 }
 
 /// A delivery whose message could be read, with all that decides about it.
-struct Claimed<'a> {
-    receipt: &'a Receipt,
-    message: &'a Message,
-    policy: ExecutionPolicy,
-    progress: Progress,
+pub(super) struct Claimed<'a> {
+    pub(super) receipt: &'a Receipt,
+    pub(super) message: &'a Message,
+    pub(super) policy: ExecutionPolicy,
+    pub(super) progress: Progress,
 }
 
 impl Engine {
@@ -133,17 +128,10 @@ impl Engine {
         if policy.expires_at.is_some_and(|at| at <= now) {
             return claimed.with_remember(self.conclude(State::Queued, *progress, Event::Expired, policy, 0, None));
         }
-        let is_poison = progress.losses >= policy.max_losses && self.had_begun(&message.id).await;
         if progress.losses > 0
-            && let Some(ending) = self.announce(claimed).await
+            && let Some(ending) = self.redelivered(claimed).await
         {
             return ending;
-        }
-        if is_poison {
-            let text = format!("{} workers were lost while they ran it", progress.losses);
-            let failure = Failure::new(FailureKind::Lost, text, progress.attempt());
-            let attempt = progress.attempt();
-            return self.conclude(State::Queued, *progress, Event::Claimed, policy, attempt, Some(failure));
         }
         let limits = windlass_core::policy::limits(policy, now);
         let context = Context::new(ContextParts {
@@ -181,91 +169,7 @@ impl Engine {
         claimed.with_remember(ending)
     }
 
-    /// Whether a lost worker had begun this task: it was announced before. What a worker had only
-    /// fetched when it was lost is not to blame, however often that happens. Without a backend
-    /// nobody can tell, and the losses alone decide.
-    async fn had_begun(&self, id: &TaskId) -> bool {
-        let Some(backend) = &self.backend else { return true };
-        match in_time("load", backend.load(std::slice::from_ref(id))).await {
-            Ok(mut stored) => stored.pop().flatten().is_some_and(|record| record.state == State::Running),
-            // It is announced next, which waits for the backend; then it has begun for the next one.
-            Err(_) => false,
-        }
-    }
-
-    /// Tells the backend about a task that a lost worker had before, so that what that worker may
-    /// still write is refused; and learns if it had finished after all.
-    async fn announce(&self, claimed: &Claimed<'_>) -> Option<Ending> {
-        let backend = self.backend.as_ref()?;
-        let Claimed { receipt, policy, progress, .. } = claimed;
-        let record = Record {
-            id: receipt.id.clone(),
-            token: receipt.token,
-            state: State::Running,
-            attempt: progress.attempt(),
-            at: self.clock.now(),
-            result: None,
-            failure: None,
-            // It must outlive the run even where nothing is kept of the task: it is the fence, and
-            // what tells poison from bad luck. The final record takes its place.
-            status_ttl: policy.status_ttl.max(ANNOUNCED),
-            result_ttl: policy.result_ttl,
-        };
-        let mut pause = Pause::default();
-        loop {
-            match self.announced(&**backend, &record, claimed).await {
-                Ok(ending) => return ending,
-                Err(error) => {
-                    if pause.is_news() {
-                        tracing::warn!(target: "windlass::worker", task_id = %receipt.id, %error, "cannot announce; trying again");
-                    }
-                    tokio::select! {
-                        () = self.stop.cancelled() => {
-                            return Some(self.conclude(State::Running, *progress, Event::Released, policy, 0, None));
-                        }
-                        () = tokio::time::sleep(pause.next()) => {}
-                    }
-                }
-            }
-        }
-    }
-
-    async fn announced(
-        &self,
-        backend: &dyn Backend,
-        record: &Record,
-        claimed: &Claimed<'_>,
-    ) -> windlass_core::Result<Option<Ending>> {
-        if in_time("save", backend.save(std::slice::from_ref(record))).await?.first() != Some(&SaveOutcome::Refused) {
-            return Ok(None);
-        }
-        let stored = in_time("load", backend.load(std::slice::from_ref(&record.id))).await?.pop().flatten();
-        Ok(match stored {
-            Some(stored) if stored.state.is_final() => Some(self.already(claimed, stored)),
-            Some(_) => Some(Ending::Lost),
-            None => None,
-        })
-    }
-
-    /// The lost worker had finished it and only failed to tell the broker: do that for it.
-    fn already(&self, claimed: &Claimed<'_>, stored: Record) -> Ending {
-        let event = match stored.state {
-            State::Failed => Event::Failed(FailureClass::Permanent),
-            State::Succeeded => Event::Succeeded,
-            _ => Event::Cancelled,
-        };
-        let ending =
-            self.conclude(State::Running, claimed.progress, event, &claimed.policy, stored.attempt, stored.failure);
-        match claimed.with_remember(ending) {
-            Ending::Settle(mut conclusion) => {
-                conclusion.transition.effects.save = false;
-                Ending::Settle(conclusion)
-            }
-            Ending::Lost => Ending::Lost,
-        }
-    }
-
-    fn conclude(
+    pub(super) fn conclude(
         &self,
         state: State,
         progress: Progress,
@@ -298,7 +202,7 @@ impl Engine {
 impl Claimed<'_> {
     /// An id is remembered at least as long as what became of it is kept, so that it does not stand
     /// for two tasks at a time.
-    fn with_remember(&self, mut ending: Ending) -> Ending {
+    pub(super) fn with_remember(&self, mut ending: Ending) -> Ending {
         if let (Ending::Settle(conclusion), Some(remember)) = (&mut ending, self.message.remember) {
             let kept = match self.policy.status_ttl {
                 Retention::None => Duration::ZERO,

@@ -1,17 +1,21 @@
-//! One queue of a worker: takes messages while there is room, and runs each on a task of its own.
+//! One queue of a worker: takes messages while there is room, and runs them in its places.
+
+mod stock;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::sync::mpsc;
+use tokio::task::yield_now;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use windlass_core::{Delivery, Error, ErrorKind, FetchRequest, QueueName, Result};
 
+pub(super) use self::stock::Slot;
+use self::stock::{Stock, Stocked};
 use super::completion::Completion;
 use super::engine::Engine;
 use super::settle;
-use super::signal::TaskSignal;
 use crate::pause::{Pause, in_time};
 
 /// Most messages in one fetch.
@@ -30,43 +34,18 @@ const MOST_AHEAD: usize = 1000;
 const PATIENCE: Duration = Duration::from_millis(100);
 /// How long a worker that stops waits for a fetch that is under way.
 const LAST_FETCH: Duration = Duration::from_millis(500);
+/// How long a place works before others of the same thread have their turn.
+const TURN: Duration = Duration::from_micros(100);
 
 #[derive(Debug)]
 pub(super) struct Lane {
     engine: Arc<Engine>,
     queue: QueueName,
     concurrency: usize,
-    running: Arc<Semaphore>,
-    room: Arc<Room>,
+    stock: Arc<Stock>,
     /// Moving mean of the run time in nanoseconds; `u64::MAX` while nothing is known.
     mean: AtomicU64,
     completions: mpsc::Sender<Completion>,
-}
-
-/// A claimed message that waits for its turn.
-type Stocked = (Delivery, Arc<TaskSignal>);
-
-/// How much a lane has claimed and not yet ended, running or waiting for its turn.
-#[derive(Debug, Default)]
-struct Room {
-    taken: AtomicUsize,
-    freed: Notify,
-}
-
-/// A place among what a lane may take; given back when the last clone of its Arc is dropped, which
-/// for a blocking task that was given up is when its thread returns.
-#[derive(Debug)]
-pub(super) struct Slot {
-    room: Arc<Room>,
-    permit: Option<OwnedSemaphorePermit>,
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        drop(self.permit.take());
-        self.room.taken.fetch_sub(1, Ordering::AcqRel);
-        self.room.freed.notify_one();
-    }
 }
 
 impl Lane {
@@ -80,8 +59,7 @@ impl Lane {
             engine,
             queue,
             concurrency,
-            running: Arc::new(Semaphore::new(concurrency)),
-            room: Arc::default(),
+            stock: Stock::new(concurrency),
             mean: AtomicU64::new(u64::MAX),
             completions,
         })
@@ -89,11 +67,10 @@ impl Lane {
 
     /// Fetches until the worker stops. Nothing that the broker does ends it.
     pub(super) async fn run(self: Arc<Self>) {
-        let (stock, taken) = mpsc::unbounded_channel();
-        self.engine.executions.spawn(Arc::clone(&self).dispatch(taken));
+        self.engine.executions.spawn(Arc::clone(&self).keep());
         let mut pause = Pause::default();
         while let Some(max) = self.room().await {
-            let waited = match self.fetch(max, &stock).await {
+            let waited = match self.fetch(max).await {
                 Some(Ok(0)) => self.ready().await,
                 Some(Ok(_)) => Ok(()),
                 Some(Err(error)) => Err(error),
@@ -109,13 +86,13 @@ impl Lane {
     /// One fetch; how many there were. It runs on a task of its own, because its future must not be
     /// dropped: what it has claimed would wait for its lease. `None` if the worker stops before it
     /// is answered; it goes on then, and gives back what comes.
-    async fn fetch(self: &Arc<Self>, max: usize, stock: &mpsc::UnboundedSender<Stocked>) -> Option<Result<usize>> {
-        let (lane, stock) = (Arc::clone(self), stock.clone());
+    async fn fetch(self: &Arc<Self>, max: usize) -> Option<Result<usize>> {
+        let lane = Arc::clone(self);
         let mut fetch = tokio::spawn(async move {
             let claimed = Instant::now();
             let request = FetchRequest { queue: lane.queue.clone(), max, lease: lane.engine.leases.lease() };
             let deliveries = in_time("fetch", lane.engine.broker.fetch(&request)).await?;
-            Ok(lane.take(deliveries, claimed, &stock).await)
+            Ok(lane.take(deliveries, claimed).await)
         });
         let fetched = tokio::select! {
             fetched = &mut fetch => fetched,
@@ -149,14 +126,15 @@ impl Lane {
                 return None;
             }
             let ahead = self.ahead();
-            let free = (self.concurrency + ahead).saturating_sub(self.room.taken.load(Ordering::Acquire));
             // While there is work in stock, small fetches are not worth their round trip.
-            if free >= (ahead / 4).clamp(1, FETCH) {
+            let least = (ahead / 4).clamp(1, FETCH);
+            let free = self.stock.free(self.concurrency + ahead, least);
+            if free >= least {
                 return Some(free.min(FETCH));
             }
             tokio::select! {
                 () = self.engine.stop.cancelled() => return None,
-                () = self.room.freed.notified() => {}
+                () = self.stock.room.notified() => {}
             }
         }
     }
@@ -168,73 +146,83 @@ impl Lane {
         usize::try_from(runs).map_or(MOST_AHEAD, |runs| runs.saturating_mul(self.concurrency).min(MOST_AHEAD))
     }
 
-    /// Puts what was fetched into the stock; what comes too late is given back.
-    async fn take(
-        self: &Arc<Self>,
-        deliveries: Vec<Delivery>,
-        claimed: Instant,
-        stock: &mpsc::UnboundedSender<Stocked>,
-    ) -> usize {
+    /// Puts what was fetched into the stock and begins with it; what comes too late is given back.
+    async fn take(self: &Arc<Self>, deliveries: Vec<Delivery>, claimed: Instant) -> usize {
         let fetched = deliveries.len();
         let taken = self.engine.leases.insert(deliveries, claimed);
-        self.room.taken.fetch_add(taken.len(), Ordering::AcqRel);
-        let late: Vec<Stocked> =
-            taken.into_iter().filter_map(|taken| stock.send(taken).err().map(|late| late.0)).collect();
+        let late = self.stock.add(taken, Instant::now());
         self.give_back(late).await;
+        self.begin();
+        if self.stock.waits_since().is_some() {
+            self.stock.left.notify_one();
+        }
         fetched
     }
 
-    /// Runs what is in stock, one after the other as places become free, in the order of the queue.
-    async fn dispatch(self: Arc<Self>, mut stock: mpsc::UnboundedReceiver<Stocked>) {
-        while let Some((delivery, signal)) = self.next(&mut stock).await {
-            let permit = tokio::select! {
-                biased;
-                () = self.engine.stop.cancelled() => None,
-                permit = Arc::clone(&self.running).acquire_owned() => permit.ok(),
-                () = sleep(PATIENCE) => None,
-            };
-            let Some(permit) = permit else {
-                // Tasks have become long: fetch nothing ahead until there is a new mean.
-                self.mean.store(u64::MAX, Ordering::Relaxed);
-                let mut unbegun = vec![(delivery, signal)];
-                while let Ok(stocked) = stock.try_recv() {
-                    unbegun.push(stocked);
-                }
-                self.give_back(unbegun).await;
-                continue;
-            };
-            let slot = Arc::new(Slot { room: Arc::clone(&self.room), permit: Some(permit) });
-            self.engine.executions.spawn(Arc::clone(&self).execute(delivery, signal, slot));
+    /// Gives what waits to the places that are idle, in the order of the queue. From then on each
+    /// place serves itself.
+    fn begin(self: &Arc<Self>) {
+        while !self.engine.stop.is_cancelled()
+            && let Some(first) = self.stock.begin(Instant::now())
+        {
+            self.engine.executions.spawn(Arc::clone(self).occupy(first));
         }
     }
 
-    /// The next one; of a worker that stops what is left, and then nothing, whoever may still send.
-    async fn next(&self, stock: &mut mpsc::UnboundedReceiver<Stocked>) -> Option<Stocked> {
-        tokio::select! {
-            biased;
-            () = self.engine.stop.cancelled() => {
-                stock.close();
-                stock.recv().await
+    /// Runs one task after the other in one place, as long as something waits.
+    async fn occupy(self: Arc<Self>, first: Stocked) {
+        let slot = Slot::new(&self.stock);
+        let mut next = Some(first);
+        let mut began = Instant::now();
+        let mut turn = began;
+        while let Some((delivery, signal)) = next {
+            let completion = self.engine.process(delivery, signal, &slot).await;
+            self.measure(began.elapsed());
+            // The place is free after the completion is taken over: a slow store slows fetching.
+            let _ = self.completions.send(completion).await;
+            began = Instant::now();
+            if began - turn >= TURN {
+                yield_now().await;
+                began = Instant::now();
+                turn = began;
             }
-            stocked = stock.recv() => stocked,
+            // A blocking task that was given up may still be in this place.
+            if Arc::strong_count(&slot) > 1 || self.engine.stop.is_cancelled() {
+                return;
+            }
+            next = self.stock.next(began);
+        }
+    }
+
+    /// Sees to what no place takes: gives it to a place that is free again, or back to the queue if it
+    /// waits for too long or the worker stops.
+    async fn keep(self: Arc<Self>) {
+        loop {
+            let patience = self.stock.waits_since().map(|since| since + PATIENCE);
+            tokio::select! {
+                biased;
+                () = self.engine.stop.cancelled() => return self.give_back(self.stock.close()).await,
+                () = self.stock.left.notified() => {}
+                () = sleep_until(patience.unwrap_or_else(Instant::now)), if patience.is_some() => {}
+            }
+            self.begin();
+            let overdue = self.stock.overdue(Instant::now(), PATIENCE);
+            if !overdue.is_empty() {
+                // Tasks have become long: fetch nothing ahead until there is a new mean.
+                self.mean.store(u64::MAX, Ordering::Relaxed);
+                self.give_back(overdue).await;
+            }
         }
     }
 
     /// Gives back what has not begun, at the head of the queue and in its order.
     async fn give_back(&self, unbegun: Vec<Stocked>) {
+        if unbegun.is_empty() {
+            return;
+        }
         let deliveries: Vec<Delivery> = unbegun.into_iter().map(|(delivery, _)| delivery).collect();
         settle::give_back(&self.engine, &deliveries).await;
-        self.room.taken.fetch_sub(deliveries.len(), Ordering::AcqRel);
-        self.room.freed.notify_one();
-    }
-
-    async fn execute(self: Arc<Self>, delivery: Delivery, signal: Arc<TaskSignal>, slot: Arc<Slot>) {
-        let started = Instant::now();
-        let completion = self.engine.process(delivery, signal, &slot).await;
-        self.measure(started.elapsed());
-        // The place is given back after the completion is taken over: a slow store slows fetching.
-        let _ = self.completions.send(completion).await;
-        drop(slot);
+        self.stock.gave_back(deliveries.len());
     }
 
     fn measure(&self, elapsed: Duration) {

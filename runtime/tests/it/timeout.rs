@@ -90,6 +90,16 @@ async fn who_ignores_the_soft_timeout_meets_the_hard_one() {
 /// In real time: a thread that blocks holds a paused clock.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_blocking_task_that_timed_out_keeps_its_place_until_its_thread_returns() {
+    a_place_is_kept_until_a_thread_returns(0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_fetched_ahead_does_not_get_the_place_of_a_thread_that_has_not_returned() {
+    a_place_is_kept_until_a_thread_returns(50).await;
+}
+
+/// First runs some short tasks, after which more is fetched than there are places.
+async fn a_place_is_kept_until_a_thread_returns(short: usize) {
     let harness = Harness::new();
     let (go_on, gate) = mpsc::channel::<()>();
     let gate = std::sync::Arc::new(Mutex::new(gate));
@@ -105,16 +115,19 @@ async fn a_blocking_task_that_timed_out_keeps_its_place_until_its_thread_returns
         async { 7 }
     };
     let worker = harness.worker(|worker| worker.concurrency(1).register_fn(WORK, work).register_fn(OTHER, other)).await;
+    for _ in 0..short {
+        assert_eq!(harness.run(OTHER.call(())).await.unwrap(), 7);
+    }
     let stuck = harness.enqueue(WORK.call((1,)).timeout("50ms").max_retries(0)).await.unwrap();
     let next = harness.enqueue(OTHER.call(())).await.unwrap();
     let error = stuck.result().await.unwrap_err();
     assert!(matches!(error, ResultError::Failed { failure, .. } if failure.kind == FailureKind::Timeout));
     // Its end is recorded and its thread is not back: the place is not free.
     assert!(next.result_within(millis(300)).await.is_err());
-    assert_eq!((runs.len(), others.len()), (1, 0));
+    assert_eq!((runs.len(), others.len()), (1, short));
     go_on.send(()).unwrap();
     assert_eq!(next.result().await.unwrap(), 7);
     until("what the thread answered too late is dropped", || harness.broker().counts().running == 0).await;
     let report = worker.shutdown().await;
-    assert_eq!((report.failed, report.succeeded), (1, 1));
+    assert_eq!((report.failed, report.succeeded), (1, u64::try_from(short).unwrap() + 1));
 }

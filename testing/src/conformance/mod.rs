@@ -18,22 +18,75 @@
 //!
 //! The expression is a future of an `Arc` of the adapter. It is awaited once per test, on a runtime
 //! of that test. All tests use queues and ids of their own, so they can share one server.
-//! What an adapter says that it cannot do ([`Capabilities`](windlass_core::Capabilities)) is not
-//! tested; instead, the suite checks that it refuses.
+//!
+//! Three more things can be given, in this order; guarantees that need one that is not given are not
+//! tested:
+//!
+//! ```
+//! # use windlass_testing::MemoryBroker;
+//! # async fn pair() -> (std::sync::Arc<MemoryBroker>, std::sync::Arc<MemoryBroker>) { Default::default() }
+//! # async fn disturbed() -> (std::sync::Arc<MemoryBroker>, fn()) { (Default::default(), || ()) }
+//! mod broker {
+//!     use super::{disturbed, pair};
+//!     windlass_testing::broker_conformance!(
+//!         async { pair().await.0 },
+//!         // What the adapter is called in reports; without it, the name in its capabilities.
+//!         name = "memory, twice",
+//!         // A future of two adapters that were connected to one store, each for itself.
+//!         pair = pair(),
+//!         // A future of an adapter and of a function that breaks its connections, once for each call.
+//!         disturbed = disturbed(),
+//!     );
+//! }
+//! # fn main() {}
+//! ```
+//!
+//! What an adapter says that it cannot do ([`Capabilities`](windlass_core::Capabilities),
+//! [`BackendCapabilities`](windlass_core::BackendCapabilities)) is not asked of it; instead, the suite
+//! checks that it refuses. Which guarantee needs what is data: [`broker::GUARANTEES`],
+//! [`backend::GUARANTEES`].
+//!
+//! If the variable `CONFORMANCE_GUARANTEES` names a folder, every test that passes appends to a file in it
+//! which guarantee was kept, or was not offered by which adapter, so that a page can be made of it.
 
 pub mod backend;
 pub mod broker;
+mod expand;
+mod guarantee;
 
+use std::fmt;
 use std::future::Future;
 use std::time::Duration;
 
 use tokio::time::Instant;
 use windlass_core::Timestamp;
 
+pub use guarantee::{Guarantee, Need, Stage, Trial};
+
 /// How long the suites wait for what must happen.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 /// How long one guarantee may take altogether.
 const LIMIT: Duration = Duration::from_secs(120);
+
+/// Breaks every connection between an adapter and its store, once for each call; new connections work.
+pub struct Disturb(Box<dyn Fn() + Send + Sync>);
+
+impl Disturb {
+    /// Calls `disturb`, which returns when the connections are broken.
+    pub fn new(disturb: impl Fn() + Send + Sync + 'static) -> Self {
+        Self(Box::new(disturb))
+    }
+
+    fn now(&self) {
+        (self.0)();
+    }
+}
+
+impl fmt::Debug for Disturb {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Disturb")
+    }
+}
 
 /// Runs one guarantee on a runtime of its own with two threads. For [`broker_conformance!`] and
 /// [`backend_conformance!`](crate::backend_conformance).
@@ -85,40 +138,4 @@ const fn millis(count: u64) -> Duration {
 /// The difference of two points in time, whichever is earlier.
 fn distance(one: Timestamp, other: Timestamp) -> Duration {
     one.since(other).max(other.since(one))
-}
-
-/// Expands every guarantee of [`conformance::broker`](crate::conformance::broker) into a test.
-///
-/// Takes a future of an `Arc` of the adapter; see [`conformance`](crate::conformance).
-#[macro_export]
-macro_rules! broker_conformance {
-    ($broker:expr) => {
-        $crate::broker_guarantees!([$crate::conformance_tests] { broker, $broker });
-    };
-}
-
-/// Expands every guarantee of [`conformance::backend`](crate::conformance::backend) into a test.
-///
-/// Takes a future of an `Arc` of the adapter; see [`conformance`](crate::conformance).
-#[macro_export]
-macro_rules! backend_conformance {
-    ($backend:expr) => {
-        $crate::backend_guarantees!([$crate::conformance_tests] { backend, $backend });
-    };
-}
-
-#[doc(hidden)]
-#[macro_export]
-macro_rules! conformance_tests {
-    ({ $kind:ident, $adapter:expr } $($guarantee:ident)*) => {
-        $(
-            #[test]
-            fn $guarantee() {
-                $crate::conformance::run(async {
-                    let adapter = ($adapter).await;
-                    $crate::conformance::$kind::$guarantee(adapter).await;
-                });
-            }
-        )*
-    };
 }

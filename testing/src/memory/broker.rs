@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use windlass_core::message::{Schedule, wire};
 use windlass_core::{
     Broker, CancelOutcome, Capabilities, Clock, DeadLetter, DeadPage, Delivery, Disposition, Error, ErrorKind,
-    FetchRequest, LeaseStatus, Location, Message, PublishOutcome, QueueName, Receipt, Result, SettleOutcome,
+    FetchRequest, LeaseStatus, Location, Message, Priority, PublishOutcome, QueueName, Receipt, Result, SettleOutcome,
     Settlement, TaskId, Timestamp, Token, Undecodable, limits,
 };
 
@@ -70,7 +70,9 @@ impl MemoryBroker {
 
     /// Puts bytes into a queue as they are, as a program with a plain client would.
     pub fn push_raw(&self, queue: &QueueName, id: &TaskId, bytes: impl Into<Bytes>) {
-        self.lock().publish(queue, id, bytes.into(), Schedule::Now, TokioClock.now());
+        let bytes = bytes.into();
+        let priority = content(id, queue, &bytes).map(|message| message.priority()).unwrap_or_default();
+        self.lock().publish(queue, id, Fresh { bytes, priority, schedule: Schedule::Now }, TokioClock.now());
     }
 
     /// Every message that waits, with the time at which it is due if that is not now, in the order of
@@ -164,6 +166,13 @@ impl MemoryBroker {
     }
 }
 
+/// A message that comes into its queue.
+struct Fresh {
+    bytes: Bytes,
+    priority: Priority,
+    schedule: Schedule,
+}
+
 enum Look {
     Fetch,
     Wait(Option<Duration>),
@@ -171,11 +180,12 @@ enum Look {
 
 impl State {
     /// Puts a message into its queue; answers whether it did, because the id can be there already.
-    fn publish(&mut self, queue: &QueueName, id: &TaskId, bytes: Bytes, schedule: Schedule, now: Timestamp) -> bool {
+    fn publish(&mut self, queue: &QueueName, id: &TaskId, fresh: Fresh, now: Timestamp) -> bool {
         self.published += 1;
         let slot = self.queues.entry(queue.clone()).or_default();
         slot.queue.turn(now);
-        let accepted = slot.queue.publish(id.clone(), Entry::new(bytes, self.published), schedule, now);
+        let Fresh { bytes, priority, schedule } = fresh;
+        let accepted = slot.queue.publish(id.clone(), Entry::new(bytes, priority, self.published), schedule, now);
         slot.bell.notify_one();
         accepted
     }
@@ -255,7 +265,9 @@ impl Broker for MemoryBroker {
             if let Err(error) = limits::check_payload(message.payload.len(), limit) {
                 return PublishOutcome::Rejected(error.with_task(message.id.clone()));
             }
-            match state.publish(&message.queue, &message.id, wire::encode(message), message.schedule, now) {
+            let bytes = wire::encode(message);
+            let fresh = Fresh { bytes, priority: message.priority(), schedule: message.schedule };
+            match state.publish(&message.queue, &message.id, fresh, now) {
                 true => PublishOutcome::Accepted,
                 false => PublishOutcome::Duplicate,
             }

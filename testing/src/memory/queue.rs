@@ -1,12 +1,13 @@
 //! One queue: where each message is, and the steps that move it. Every step is O(log n).
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use bytes::Bytes;
 use windlass_core::limits::BATCH_ITEMS;
 use windlass_core::message::Schedule;
-use windlass_core::{Disposition, Location, Progress, Settlement, TaskId, Timestamp, Token};
+use windlass_core::{Disposition, Location, Priority, Progress, Settlement, TaskId, Timestamp, Token};
 
 /// How long dead letters are kept.
 const DEAD_TTL: Duration = Duration::from_secs(30 * 86_400);
@@ -14,10 +15,15 @@ const DEAD_TTL: Duration = Duration::from_secs(30 * 86_400);
 /// A place in one of the orders of a queue by time; the number tells equal times apart.
 type Key = (Timestamp, i64);
 
+/// A place in the line of what is due: the most urgent first, of the same priority the smallest number,
+/// which can be negative.
+type Turn = (Reverse<Priority>, i64);
+
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) bytes: Bytes,
     pub(super) progress: Progress,
+    priority: Priority,
     /// Its number in the order of publishing, over all queues.
     pub(super) published: u64,
     pub(super) place: Place,
@@ -25,7 +31,7 @@ pub(super) struct Entry {
 
 #[derive(Debug, Clone)]
 pub(super) enum Place {
-    Ready(i64),
+    Ready(Turn),
     Delayed(Key),
     Claimed(Key, Token),
     Dead(Key, String),
@@ -34,8 +40,8 @@ pub(super) enum Place {
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     entries: HashMap<TaskId, Entry>,
-    /// Messages that are due; the head has the smallest number, which can be negative.
-    ready: BTreeMap<i64, TaskId>,
+    /// Messages that are due.
+    ready: BTreeMap<Turn, TaskId>,
     /// By due time.
     delayed: BTreeMap<Key, TaskId>,
     /// By the end of the lease.
@@ -90,8 +96,7 @@ impl Queue {
             let number = -self.next();
             let entry = self.entries.get_mut(&id).expect("what is claimed is there");
             entry.progress.losses = entry.progress.losses.saturating_add(1);
-            entry.place = Place::Ready(number);
-            self.ready.insert(number, id);
+            self.line_up(&id, number);
         }
         for id in due(&mut self.forgotten, now) {
             self.remembered.remove(&id);
@@ -102,7 +107,7 @@ impl Queue {
         }
     }
 
-    /// Puts a message at the end; answers whether it did, because the id can be there already.
+    /// Puts a message at the end of its level; answers whether it did, because the id can be there already.
     pub(super) fn publish(&mut self, id: TaskId, entry: Entry, schedule: Schedule, now: Timestamp) -> bool {
         if self.entries.contains_key(&id) || self.remembered.contains_key(&id) {
             return false;
@@ -117,7 +122,7 @@ impl Queue {
         true
     }
 
-    /// Claims up to `max` messages.
+    /// Claims up to `max` messages, the most urgent first.
     pub(super) fn claim(
         &mut self,
         max: usize,
@@ -168,8 +173,7 @@ impl Queue {
             Disposition::Requeue { after } => self.offer(id, now.plus(after), now),
             Disposition::Release => {
                 let number = -self.next();
-                self.ready.insert(number, id.clone());
-                self.move_to(id, Place::Ready(number));
+                self.line_up(id, number);
             }
             Disposition::DeadLetter => {
                 let key = (now, self.next());
@@ -237,10 +241,17 @@ impl Queue {
         self.move_to(id, Place::Delayed(key));
     }
 
+    /// Puts a message at the end of its level.
     fn make_ready(&mut self, id: &TaskId) {
         let number = self.next();
-        self.ready.insert(number, id.clone());
-        self.move_to(id, Place::Ready(number));
+        self.line_up(id, number);
+    }
+
+    fn line_up(&mut self, id: &TaskId, number: i64) {
+        let entry = self.entries.get_mut(id).expect("only what is there lines up");
+        let turn = (Reverse(entry.priority), number);
+        entry.place = Place::Ready(turn);
+        self.ready.insert(turn, id.clone());
     }
 
     fn move_to(&mut self, id: &TaskId, place: Place) {
@@ -250,7 +261,7 @@ impl Queue {
     /// Takes a message out of the order that its place belongs to.
     fn leave(&mut self, id: &TaskId) {
         match self.entries.get(id).map(|entry| entry.place.clone()) {
-            Some(Place::Ready(number)) => self.ready.remove(&number),
+            Some(Place::Ready(turn)) => self.ready.remove(&turn),
             Some(Place::Delayed(key)) => self.delayed.remove(&key),
             Some(Place::Claimed(key, _)) => self.claimed.remove(&key),
             Some(Place::Dead(key, _)) => self.dead.remove(&key),
@@ -267,15 +278,16 @@ impl Queue {
 
 impl Entry {
     /// A fresh message, which is not in any order yet.
-    pub(super) fn new(bytes: Bytes, published: u64) -> Self {
-        Self { bytes, progress: Progress::default(), published, place: Place::Ready(0) }
+    pub(super) fn new(bytes: Bytes, priority: Priority, published: u64) -> Self {
+        let place = Place::Ready((Reverse(priority), 0));
+        Self { bytes, progress: Progress::default(), priority, published, place }
     }
 
     pub(super) fn location(&self) -> Location {
         match self.place {
             Place::Ready(_) => Location::Queued,
             Place::Delayed((due, _)) => Location::Scheduled { due, retrying: self.progress.failures > 0 },
-            Place::Claimed(..) => Location::Running,
+            Place::Claimed(_, token) => Location::Running { token },
             Place::Dead(..) => Location::Dead,
         }
     }

@@ -4,14 +4,18 @@
 //! The servers are also stopped when the test program dies without dropping them, for example
 //! because they are kept in a `static` or because it was killed.
 
+mod postgres;
 mod process;
 mod proxy;
+mod rabbitmq;
 mod redis;
 mod resp;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
+pub use postgres::{PostgresServer, PostgresServerBuilder};
 pub use proxy::{Fault, FaultProxy};
+pub use rabbitmq::{RabbitServer, RabbitServerBuilder};
 pub use redis::{RedisServer, RedisServerBuilder};
 
 /// The address of a port of this host that was free a moment ago.

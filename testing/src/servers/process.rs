@@ -17,9 +17,15 @@ pub(super) struct Process {
 impl Process {
     /// Starts `command`, which keeps its files in `folder`, with its input and output closed.
     pub(super) fn spawn(command: &mut Command, folder: &Path) -> io::Result<Self> {
+        Self::spawn_ended_by("kill -9 \"$0\"", command, folder)
+    }
+
+    /// As [`Process::spawn`], for a server of several processes: the guard ends them all with the
+    /// shell command `ending`, in which `$0` is the id of the first.
+    pub(super) fn spawn_ended_by(ending: &str, command: &mut Command, folder: &Path) -> io::Result<Self> {
         let mut server = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
         let guard = Command::new("sh")
-            .args(["-c", "read -r _; kill -9 \"$0\"; rm -rf \"$1\"", &server.id().to_string()])
+            .args(["-c", &format!("read -r _; {ending}; rm -rf \"$1\""), &server.id().to_string()])
             .arg(folder)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())

@@ -5,9 +5,11 @@ mod assert;
 mod broken;
 mod clock;
 mod conformance;
+mod example;
 mod fault;
 #[cfg(feature = "harness")]
 mod harness;
+mod limited;
 mod memory;
 mod mock;
 mod servers;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::process::Process;
-use super::redis::Redis;
+use super::stores::{Pair, Stores};
 use crate::Outcome;
 use crate::cargo::{self, cargo};
 
@@ -26,8 +26,9 @@ const PLAIN: &[Plain] = &[
     Plain { name: "testing", arguments: &[], prints: "failed as it should" },
 ];
 
-/// The examples that run together: workers, a producer, and a program that waits for results.
-const TOGETHER: &[&str] = &["worker", "producer", "checksum"];
+/// The examples that need servers: workers, a producer, a program that waits for results, and one that
+/// sends its tasks by way of its own database.
+const SERVED: &[&str] = &["worker", "producer", "checksum", "outbox"];
 
 /// What a worker says when it is ready for SIGTERM.
 const READY: &str = "worker is ready";
@@ -51,19 +52,24 @@ pub(crate) fn run(root: &Path) -> Outcome {
             return Err(format!("the example `{}` did not print `{}`", example.name, example.prints));
         }
     }
-    together(root, &built)
+    let stores = Stores::start();
+    for pair in stores.pairs() {
+        println!("-- {}", pair.name);
+        together(root, &built, &pair)?;
+    }
+    outbox(&built, &stores)
 }
 
 fn is_listed(name: &str) -> bool {
-    TOGETHER.contains(&name) || PLAIN.iter().any(|example| example.name == name)
+    SERVED.contains(&name) || PLAIN.iter().any(|example| example.name == name)
 }
 
-/// Two workers, a producer and the checksums of our own sources, over a private Redis.
-fn together(root: &Path, built: &BTreeMap<String, PathBuf>) -> Outcome {
-    let redis = Redis::start()?;
+/// Two workers, a producer and the checksums of our own sources: the same programs over every pair of stores.
+fn together(root: &Path, built: &BTreeMap<String, PathBuf>, pair: &Pair) -> Outcome {
     let start = |label: &str, name: &str, arguments: &[&str]| {
         let mut command = Command::new(program(built, name)?);
-        Process::start(label, command.args(["--broker", &redis.url()]).args(arguments).current_dir(root))
+        command.args(["--broker", &pair.broker, "--backend", &pair.backend]);
+        Process::start(label, command.args(arguments).current_dir(root))
     };
     let mut workers = Vec::new();
     for label in ["worker-1", "worker-2"] {
@@ -84,6 +90,15 @@ fn together(root: &Path, built: &BTreeMap<String, PathBuf>) -> Outcome {
         return Err(format!("the workers report {succeeded} tasks, {expected} were sent"));
     }
     Ok(())
+}
+
+/// Orders whose tasks are committed with them, half of which are given up.
+fn outbox(built: &BTreeMap<String, PathBuf>, stores: &Stores) -> Outcome {
+    let mut command = Command::new(program(built, "outbox")?);
+    command.args(["--broker", &stores.redis(), "--database", &stores.postgres(), "--orders", "20"]);
+    let output = Process::start("outbox", &mut command)?.finish(LIMIT)?;
+    let confirmed = "20 orders, 10 confirmed; worker: 10 succeeded";
+    if output.contains(confirmed) { Ok(()) } else { Err(format!("the example `outbox` did not print `{confirmed}`")) }
 }
 
 /// The number in the report of a worker: `worker: 123 succeeded, …`.

@@ -1,5 +1,5 @@
-//! The facade compiles with each of its features alone, with none and with the default ones; with none
-//! its own tests run.
+//! The facade compiles with each of its features alone, with none, with all, and with the default ones,
+//! which are enough for its examples too; with none its own tests run.
 
 use std::path::Path;
 
@@ -18,10 +18,11 @@ pub(crate) fn run(root: &Path) -> Outcome {
     cargo::run(&mut cargo(root, &["test", "--quiet", "--package", "windlass", "--lib", "--no-default-features"]))
 }
 
-/// The arguments of each choice, the default one first.
+/// The arguments of each choice, the default one first. All features together are what clippy sees too, but
+/// with what the tests add to them.
 fn choices(packages: &[Value]) -> Vec<Vec<String>> {
     let bare = "--no-default-features".to_owned();
-    let mut choices = vec![Vec::new(), vec![bare.clone()]];
+    let mut choices = vec![vec!["--examples".to_owned()], vec!["--all-features".to_owned()], vec![bare.clone()]];
     let facade = packages.iter().find(|package| package["name"] == "windlass");
     let features = facade.and_then(|package| package["features"].as_object());
     let names = features.into_iter().flat_map(|features| features.keys()).filter(|name| *name != "default");
@@ -43,6 +44,8 @@ mod tests {
         ];
         let shown: Vec<String> = choices(&packages).iter().map(|words| words.join(" ")).collect();
         let alone = |name: &str| format!("--no-default-features --features {name}");
-        assert_eq!(shown, [String::new(), "--no-default-features".to_owned(), alone("config"), alone("redis")]);
+        let fixed = ["--examples", "--all-features", "--no-default-features"].map(str::to_owned);
+        assert_eq!(shown[..3], fixed);
+        assert_eq!(shown[3..], [alone("config"), alone("redis")]);
     }
 }

@@ -3,7 +3,7 @@
 mod examples;
 mod features;
 mod process;
-mod redis;
+mod stores;
 
 use std::path::Path;
 use std::process::Command;

@@ -24,7 +24,8 @@ const RULES: &[Rule] = &[
     Rule { package: "backend-*", normal: &["core"], dev: &["testing"] },
     Rule { package: "testing", normal: &["core", "runtime?"], dev: &["core", "runtime"] },
     Rule { package: "bench", normal: &["", "core", "runtime", "testing", "broker-*", "backend-*"], dev: &["testing"] },
-    Rule { package: "xtask", normal: &[], dev: &[] },
+    // The task runner starts the servers of the tests for the examples.
+    Rule { package: "xtask", normal: &["testing"], dev: &[] },
     // The facade, whose package has the bare name, knows every library.
     Rule { package: "", normal: FACADE, dev: FACADE },
 ];

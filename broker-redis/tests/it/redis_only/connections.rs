@@ -127,7 +127,7 @@ async fn a_wrong_password_is_denied_without_showing_it() {
 
 /// The list of the README.
 const PERMISSIONS: &str = "+hello +info +client|id +client|unblock +evalsha +script|load +blpop +type \
-    +time +get +set +mget +expire +pexpire +lpop +lpush +rpush +llen +hget +hset +hmget +hdel +hlen +hexists +hincrby \
+    +time +get +set +mget +exists +expire +pexpire +lpop +lpush +rpush +llen +hget +hset +hmget +hdel +hlen +hexists +hincrby \
     +zadd +zrem +zcard +zscore +zmscore +zrange +zrangebyscore +zremrangebyscore";
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,7 +7,7 @@ use windlass_testing::servers::RedisServer;
 use super::*;
 
 /// The keys of the queue that nothing ends.
-fn lasting(server: &RedisServer, queue: &QueueName) -> Vec<String> {
+pub(super) fn lasting(server: &RedisServer, queue: &QueueName) -> Vec<String> {
     let keys = server.command(&["KEYS", "*"]);
     let lasting = keys.lines().filter(|key| server.command(&["PTTL", key]) == "-1");
     let stem = key(queue, "");

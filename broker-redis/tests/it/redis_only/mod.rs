@@ -3,6 +3,7 @@
 mod connections;
 mod faults;
 mod keys;
+mod levels;
 mod refusals;
 mod steps;
 

@@ -45,7 +45,8 @@ async fn without_memory_tasks_are_refused_and_the_others_drain() {
 async fn a_foreign_key_is_named_and_stops_only_its_queue() {
     let server = RedisServer::start();
     let broker = connect(server.url()).await;
-    for part in ["ready", "body", "sched", "lease", "claims", "left", "owner", "meta", "bell", "seq"] {
+    let parts = ["ready", "body", "sched", "lease", "claims", "left", "owner", "meta", "bell", "seq"];
+    for part in parts.into_iter().chain(["critical", "high", "low", "level"]) {
         let queue = fixture::queue();
         publish_count(&broker, &queue, 3).await;
         server.command(&["DEL", &key(&queue, part)]);

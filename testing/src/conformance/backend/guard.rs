@@ -8,8 +8,9 @@ use windlass_core::{Backend, Record, SaveOutcome, State, Token};
 use super::{load, load_all, outcomes, save, stripped};
 use crate::fixture;
 
-/// Every pair of states under an older, the same and a newer token: the store decides as
-/// [`Record::replaces`] does, and keeps or replaces the whole record.
+/// The store decides as `Record::replaces` does, and keeps or replaces the whole record.
+///
+/// Shown with every pair of states under an older, the same and a newer token.
 pub async fn writes_are_guarded_as_the_rule_says(backend: Arc<dyn Backend>) {
     let mut pairs = Vec::new();
     for stored in State::ALL {

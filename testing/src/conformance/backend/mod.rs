@@ -2,67 +2,45 @@
 
 mod close;
 mod guard;
+mod instances;
+mod list;
 mod load;
+mod reconnect;
 mod retention;
 mod save;
 mod wait;
 
 use std::sync::Arc;
 
-use windlass_core::{Backend, Record, Retention, SaveOutcome, TaskId};
+use windlass_core::{Backend, BackendCapabilities, Record, Retention, SaveOutcome, TaskId};
 
 pub use close::*;
 pub use guard::*;
+pub use instances::*;
 pub use load::*;
+pub use reconnect::*;
 pub use retention::*;
 pub use save::*;
 pub use wait::*;
 
-/// Hands the name of every guarantee to a macro: `backend_guarantees!([some::macro] { arguments })`
-/// becomes `some::macro! { { arguments } name name … }`.
+use super::expand::guarantee_table;
+use super::{Guarantee, Need, Trial};
+
+/// Every guarantee of a backend.
+pub const GUARANTEES: &[Guarantee] = crate::backend_guarantees!([guarantee_table] { "backend" });
+
+/// What a backend of these capabilities offers.
+fn offered(capabilities: &BackendCapabilities) -> Vec<Need> {
+    let offers = [(Need::Push, capabilities.push), (Need::Expiry, capabilities.expiry)];
+    offers.into_iter().filter(|(_, offered)| *offered).map(|(need, _)| need).collect()
+}
+
+/// The trial of one guarantee with this backend, under the first of `names` or its own.
 #[doc(hidden)]
-#[macro_export]
-macro_rules! backend_guarantees {
-    ([$($then:tt)*] { $($arguments:tt)* }) => {
-        $($then)*! {
-            { $($arguments)* }
-            every_state_comes_back
-            a_binary_result_comes_back_unchanged
-            an_empty_result_comes_back
-            a_large_result_comes_back
-            a_failure_comes_back_with_its_causes
-            large_numbers_come_back
-            an_id_of_the_caller_comes_back
-            a_later_state_takes_the_place_of_an_earlier_one
-            answers_are_in_the_order_of_the_ids
-            nothing_is_answered_with_nothing
-            what_is_forgotten_is_gone
-            writes_are_guarded_as_the_rule_says
-            saving_again_is_harmless
-            one_call_can_hold_a_task_twice
-            of_many_writers_the_latest_claim_wins
-            a_task_ends_once
-            a_record_ends_with_its_retention
-            a_result_can_end_before_its_state
-            a_result_need_not_be_kept
-            for_ever_is_a_retention
-            what_is_not_kept_is_told_to_who_waits
-            what_is_not_kept_leaves_no_earlier_state
-            what_is_not_kept_is_guarded
-            a_waiter_is_told
-            a_task_that_has_ended_is_answered_at_once
-            waiting_for_an_end_ends_after_its_time
-            only_an_end_ends_the_wait
-            a_refused_write_is_not_told
-            many_can_wait_for_one_task
-            one_can_wait_for_many_tasks
-            a_dropped_wait_disturbs_nobody
-            a_thousand_records_in_one_call
-            concurrent_calls_get_their_own_answers
-            after_close_every_call_is_refused
-            closing_ends_the_wait_for_a_task
-        }
-    };
+pub fn trial(guarantee: &str, names: &[&str], backend: &dyn Backend) -> Trial {
+    let capabilities = backend.capabilities();
+    let name = names.first().copied().unwrap_or(capabilities.name);
+    Trial::new(GUARANTEES, guarantee, name, &offered(&capabilities))
 }
 
 type Adapter = Arc<dyn Backend>;

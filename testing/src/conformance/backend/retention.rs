@@ -14,9 +14,6 @@ const SHORT: Retention = Retention::For(Duration::from_millis(300));
 
 /// A record ends with its retention; a later one starts a new one.
 pub async fn a_record_ends_with_its_retention(backend: Arc<dyn Backend>) {
-    if !backend.capabilities().expiry {
-        return;
-    }
     let short = Record { status_ttl: SHORT, result_ttl: SHORT, ..fixture::record(State::Succeeded) };
     let long = fixture::record(State::Succeeded);
     let renewed = Record { status_ttl: SHORT, result_ttl: SHORT, ..fixture::record(State::Retrying) };
@@ -30,9 +27,6 @@ pub async fn a_record_ends_with_its_retention(backend: Arc<dyn Backend>) {
 
 /// A result can end before its record; the state is still known.
 pub async fn a_result_can_end_before_its_state(backend: Arc<dyn Backend>) {
-    if !backend.capabilities().expiry {
-        return;
-    }
     let record = Record { result_ttl: SHORT, ..fixture::record(State::Succeeded) };
     save(&backend, std::slice::from_ref(&record)).await;
     let left = eventually("the result ends", PATIENCE, || async {
@@ -61,9 +55,6 @@ pub async fn for_ever_is_a_retention(backend: Arc<dyn Backend>) {
 
 /// A final state that is not to be kept is told to who waits, with its result, and is not there.
 pub async fn what_is_not_kept_is_told_to_who_waits(backend: Arc<dyn Backend>) {
-    if !backend.capabilities().push {
-        return;
-    }
     let none = Retention::None;
     let record = Record { status_ttl: none, result_ttl: none, ..fixture::record(State::Succeeded) };
     let waiting = backend.wait(&record.id, Duration::from_secs(60));

@@ -8,24 +8,17 @@ use windlass_core::{Broker, Delivery, Disposition, LeaseStatus, Location, Settle
 use super::scene::{LONG, SHORT, Scene, dead, retry, settlement};
 
 /// A message that was claimed, lost, and claimed again: the old claim and the new one.
-async fn claimed_twice(scene: &Scene) -> Option<(Delivery, Delivery)> {
-    let capabilities = scene.broker.capabilities();
-    if !(capabilities.lease && capabilities.fencing) {
-        return None;
-    }
+async fn claimed_twice(scene: &Scene) -> (Delivery, Delivery) {
     scene.publish_each(["1"]).await;
     let old = scene.take_one(SHORT).await;
     let new = scene.take_one(LONG).await;
     assert_eq!(new.receipt.id, old.receipt.id);
-    Some((old, new))
+    (old, new)
 }
 
 /// After each claim of a task, its token is greater.
 pub async fn tokens_grow(broker: Arc<dyn Broker>) {
     let scene = Scene::new(broker);
-    if !scene.broker.capabilities().fencing {
-        return;
-    }
     scene.publish_each(["1"]).await;
     let mut last = Token(0);
     for _ in 0..5 {
@@ -39,15 +32,14 @@ pub async fn tokens_grow(broker: Arc<dyn Broker>) {
 /// A lost lease makes the next token greater, too.
 pub async fn tokens_grow_with_a_lost_lease(broker: Arc<dyn Broker>) {
     let scene = Scene::new(broker);
-    if let Some((old, new)) = claimed_twice(&scene).await {
-        assert!(new.receipt.token > old.receipt.token, "{} after {}", new.receipt.token, old.receipt.token);
-    }
+    let (old, new) = claimed_twice(&scene).await;
+    assert!(new.receipt.token > old.receipt.token, "{} after {}", new.receipt.token, old.receipt.token);
 }
 
 /// Whatever the old owner says, the new one keeps the message.
 pub async fn an_old_claim_settles_nothing(broker: Arc<dyn Broker>) {
     let scene = Scene::new(broker);
-    let Some((old, new)) = claimed_twice(&scene).await else { return };
+    let (old, new) = claimed_twice(&scene).await;
     let attempts = [
         settlement(&old, Disposition::Acknowledge),
         settlement(&old, Disposition::Release),
@@ -55,7 +47,7 @@ pub async fn an_old_claim_settles_nothing(broker: Arc<dyn Broker>) {
         dead(&old, "from the past"),
     ];
     assert_eq!(scene.settle(&attempts).await, [SettleOutcome::Lost; 4]);
-    scene.is_at(&new.receipt.id, Some(Location::Running)).await;
+    scene.is_at(&new.receipt.id, Some(Location::Running { token: new.receipt.token })).await;
     scene.nothing().await;
     scene.acknowledge(&new).await;
     scene.is_at(&new.receipt.id, None).await;
@@ -64,7 +56,7 @@ pub async fn an_old_claim_settles_nothing(broker: Arc<dyn Broker>) {
 /// The old owner cannot extend, and does not disturb the new lease by trying.
 pub async fn an_old_claim_extends_nothing(broker: Arc<dyn Broker>) {
     let scene = Scene::new(broker);
-    let Some((old, new)) = claimed_twice(&scene).await else { return };
+    let (old, new) = claimed_twice(&scene).await;
     assert_eq!(scene.extend(&old.receipt, Duration::from_millis(1)).await, LeaseStatus::Lost);
     scene.nothing().await;
     assert_eq!(scene.extend(&new.receipt, LONG).await, LeaseStatus::Held);
@@ -74,9 +66,6 @@ pub async fn an_old_claim_extends_nothing(broker: Arc<dyn Broker>) {
 /// A claim ends with its settlement: what comes later under its token changes nothing.
 pub async fn a_settled_claim_is_over(broker: Arc<dyn Broker>) {
     let scene = Scene::new(broker);
-    if !scene.broker.capabilities().fencing {
-        return;
-    }
     scene.publish_each(["1"]).await;
     let delivery = scene.take_one(LONG).await;
     scene.settle_one(settlement(&delivery, Disposition::Release)).await;

@@ -5,26 +5,14 @@ use std::sync::Arc;
 
 use windlass_core::{Broker, Clock, Location, Message, Progress, Schedule, TaskId};
 
-use super::scene::{LONG, Scene, ids, message_of, refuses};
+use super::scene::{LONG, Scene, ids, message_of};
 use crate::TokioClock;
 use crate::conformance::{distance, millis};
 use crate::fixture;
 
-async fn keeps_dead_letters(scene: &Scene) -> bool {
-    if !scene.broker.capabilities().dead_letters {
-        refuses(scene.broker.dead_letters(&scene.queue, None, 10).await);
-        refuses(scene.broker.replay(&scene.queue, &[fixture::task_id()]).await);
-        return false;
-    }
-    true
-}
-
 /// A dead letter is listed with its reason, its counts, its time, and the message as it was.
 pub async fn a_dead_letter_is_listed_complete(broker: Arc<dyn Broker>) {
     let scene = Scene::new(broker);
-    if !keeps_dead_letters(&scene).await {
-        return;
-    }
     let message = Message {
         options: fixture::every_option(),
         unknown: vec![("x-later".to_owned(), "1".to_owned())],
@@ -47,26 +35,9 @@ pub async fn a_dead_letter_is_listed_complete(broker: Arc<dyn Broker>) {
     assert_eq!(content, &Message { schedule: Schedule::Now, ..message });
 }
 
-/// Bytes that are no message are kept as they came.
-pub async fn a_dead_letter_that_is_no_message_keeps_its_bytes(broker: Arc<dyn Broker>) {
-    let scene = Scene::new(broker);
-    if !keeps_dead_letters(&scene).await {
-        return;
-    }
-    let broken = Message { unknown: vec![("not a field\n".to_owned(), String::new())], ..scene.message("rest") };
-    scene.publish(std::slice::from_ref(&broken)).await;
-    scene.bury(&[scene.take_one(LONG).await], "not a message").await;
-    let letters = scene.dead_letters(10).await;
-    let undecodable = letters[0].content.as_ref().expect_err("these bytes are no message");
-    assert_eq!(undecodable.bytes, windlass_core::message::wire::encode(&broken));
-}
-
 /// Pages show every letter once, the oldest first, although many died at the same moment.
 pub async fn pages_show_every_dead_letter_once(broker: Arc<dyn Broker>) {
     let scene = Scene::new(broker);
-    if !keeps_dead_letters(&scene).await {
-        return;
-    }
     let messages = fixture::messages(&scene.queue, 25);
     scene.publish(&messages).await;
     scene.bury(&scene.take(25, LONG).await, "reason").await;
@@ -80,18 +51,13 @@ pub async fn pages_show_every_dead_letter_once(broker: Arc<dyn Broker>) {
 /// A queue without dead letters has one empty page.
 pub async fn without_dead_letters_the_page_is_empty(broker: Arc<dyn Broker>) {
     let scene = Scene::new(broker);
-    if keeps_dead_letters(&scene).await {
-        scene.publish_each(["1"]).await;
-        assert!(scene.dead_letters(10).await.is_empty());
-    }
+    scene.publish_each(["1"]).await;
+    assert!(scene.dead_letters(10).await.is_empty());
 }
 
 /// A replayed letter runs again with fresh counts and a greater token, and is no dead letter any more.
 pub async fn a_replayed_dead_letter_runs_again(broker: Arc<dyn Broker>) {
     let scene = Scene::new(broker);
-    if !keeps_dead_letters(&scene).await {
-        return;
-    }
     let [one, two] = scene.publish_each(["1", "2"]).await;
     let taken = scene.take(2, LONG).await;
     scene.bury(&taken, "reason").await;
@@ -110,9 +76,6 @@ pub async fn a_replayed_dead_letter_runs_again(broker: Arc<dyn Broker>) {
 /// Replaying what waits or runs changes nothing.
 pub async fn only_dead_letters_are_replayed(broker: Arc<dyn Broker>) {
     let scene = Scene::new(broker);
-    if !keeps_dead_letters(&scene).await {
-        return;
-    }
     let [running, waiting] = scene.publish_each(["1", "2"]).await;
     let delivery = scene.take_one(LONG).await;
     assert_eq!(delivery.receipt.id, running);

@@ -8,10 +8,6 @@ use windlass_core::{Broker, Disposition, Message, PublishOutcome, Schedule, Sett
 use super::scene::{LONG, Scene, message_of, retry, settlement};
 use crate::conformance::{PATIENCE, eventually};
 
-fn is_idempotent(scene: &Scene) -> bool {
-    scene.broker.capabilities().idempotent
-}
-
 /// Publishes the same id with another payload, which must be refused.
 async fn is_refused(scene: &Scene, message: &Message, when: &str) {
     let again = Message { payload: "changed".into(), ..message.clone() };
@@ -22,16 +18,13 @@ async fn is_refused(scene: &Scene, message: &Message, when: &str) {
 /// While a task waits, runs, waits for its retry or is dead, its id is taken, and nothing changes.
 pub async fn an_id_is_taken_while_its_task_is_there(broker: Arc<dyn Broker>) {
     let scene = Scene::new(broker);
-    if !is_idempotent(&scene) {
-        return;
-    }
     let message = scene.message("original");
     scene.publish(std::slice::from_ref(&message)).await;
     is_refused(&scene, &message, "it waits").await;
     let first = scene.take_one(LONG).await;
     is_refused(&scene, &message, "it runs").await;
     scene.nothing().await;
-    scene.settle_one(retry(&first, Duration::from_millis(300))).await;
+    scene.settle_one(retry(&first, scene.span(Duration::from_millis(300)))).await;
     is_refused(&scene, &message, "it waits for its retry").await;
     let second = scene.take_one(LONG).await;
     assert_eq!(second.progress.failures, 1);
@@ -46,9 +39,6 @@ pub async fn an_id_is_taken_while_its_task_is_there(broker: Arc<dyn Broker>) {
 /// While a task is delayed, its id is taken.
 pub async fn an_id_is_taken_while_its_task_is_delayed(broker: Arc<dyn Broker>) {
     let scene = Scene::new(broker);
-    if !(is_idempotent(&scene) && scene.broker.capabilities().delay) {
-        return;
-    }
     let message = Message { schedule: Schedule::After(Duration::from_secs(3_600)), ..scene.message("1") };
     scene.publish(std::slice::from_ref(&message)).await;
     is_refused(&scene, &Message { schedule: Schedule::Now, ..message }, "it is delayed").await;
@@ -58,9 +48,6 @@ pub async fn an_id_is_taken_while_its_task_is_delayed(broker: Arc<dyn Broker>) {
 /// Of two messages with one id in one call, the first is taken.
 pub async fn one_call_can_hold_an_id_twice(broker: Arc<dyn Broker>) {
     let scene = Scene::new(broker);
-    if !is_idempotent(&scene) {
-        return;
-    }
     let first = scene.message("first");
     let second = Message { payload: "second".into(), ..first.clone() };
     let outcomes = scene.outcomes(&[first, second]).await;
@@ -72,9 +59,6 @@ pub async fn one_call_can_hold_an_id_twice(broker: Arc<dyn Broker>) {
 /// Many that publish one id at the same moment enqueue one task.
 pub async fn an_id_published_by_many_at_once_is_one_task(broker: Arc<dyn Broker>) {
     let scene = Scene::new(broker);
-    if !is_idempotent(&scene) {
-        return;
-    }
     let message = scene.message("1");
     let mut publishers = tokio::task::JoinSet::new();
     for _ in 0..50 {
@@ -90,9 +74,6 @@ pub async fn an_id_published_by_many_at_once_is_one_task(broker: Arc<dyn Broker>
 /// An id is remembered after the end for as long as the settlement says, and free again afterwards.
 pub async fn an_id_is_remembered_after_the_end(broker: Arc<dyn Broker>) {
     let scene = Scene::new(broker);
-    if !is_idempotent(&scene) {
-        return;
-    }
     let [long, short] = [Duration::from_secs(600), Duration::from_millis(300)]
         .map(|remember| (Message { remember: Some(remember), ..scene.message("1") }, remember));
     for (message, remember) in [&long, &short] {

@@ -16,23 +16,31 @@ use crate::fixture;
 pub async fn many_consumers_get_each_message_once(broker: Arc<dyn Broker>) {
     const MESSAGES: usize = 2_000;
     let scene = Scene::new(broker);
-    let done = Arc::new(AtomicUsize::new(0));
-    let mut consumers = JoinSet::new();
-    for _ in 0..8 {
-        let (scene, done) = (scene.clone(), Arc::clone(&done));
-        consumers.spawn(async move { consume(&scene, &done, MESSAGES).await });
-    }
-    for batch in fixture::messages(&scene.queue, MESSAGES).chunks(250) {
-        scene.publish(batch).await;
-    }
+    let publish = async {
+        for batch in fixture::messages(&scene.queue, MESSAGES).chunks(250) {
+            scene.publish(batch).await;
+        }
+    };
+    let (seen, ()) = tokio::join!(consume_all(vec![scene.clone(); 8], MESSAGES), publish);
     let mut runs: BTreeMap<TaskId, u32> = BTreeMap::new();
-    for id in consumers.join_all().await.into_iter().flatten() {
+    for id in seen {
         *runs.entry(id).or_default() += 1;
     }
     assert_eq!(runs.len(), MESSAGES);
     let twice: Vec<_> = runs.iter().filter(|(_, runs)| **runs != 1).collect();
     assert!(twice.is_empty(), "not exactly once: {twice:?}");
     scene.nothing().await;
+}
+
+/// Consumes with each of these scenes at the same time until `count` messages were acknowledged.
+pub(super) async fn consume_all(scenes: Vec<Scene>, count: usize) -> Vec<TaskId> {
+    let done = Arc::new(AtomicUsize::new(0));
+    let mut consumers = JoinSet::new();
+    for scene in scenes {
+        let done = Arc::clone(&done);
+        consumers.spawn(async move { consume(&scene, &done, count).await });
+    }
+    consumers.join_all().await.into_iter().flatten().collect()
 }
 
 async fn consume(scene: &Scene, done: &AtomicUsize, until: usize) -> Vec<TaskId> {
@@ -71,7 +79,7 @@ pub async fn many_publishers_lose_nothing(broker: Arc<dyn Broker>) {
     }
     publishers.join_all().await;
     let mut next = [0; 8];
-    for delivery in scene.take(8 * EACH, LONG).await {
+    for delivery in scene.finish(8 * EACH).await {
         let payload = String::from_utf8(message_of(&delivery).payload.to_vec()).expect("it was text");
         let (publisher, number) = payload.split_once(' ').expect("two numbers");
         let next = &mut next[publisher.parse::<usize>().expect("a number")];

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use windlass_core::{Broker, Message, Schedule};
 
 use super::scene::{LONG, Scene, ids, message_of};
@@ -43,11 +42,11 @@ pub async fn an_empty_payload_arrives(broker: Arc<dyn Broker>) {
     arrives(&scene, scene.message("")).await;
 }
 
-/// A payload of 1 MiB arrives.
+/// A payload of 1 MiB arrives, unless the capabilities allow less.
 pub async fn a_large_payload_arrives(broker: Arc<dyn Broker>) {
     let scene = Scene::new(broker);
-    let payload: Vec<u8> =
-        (0..1_048_576_u32).map(|number| number.wrapping_mul(2_654_435_761).to_le_bytes()[3]).collect();
+    let size = u32::try_from(scene.broker.capabilities().max_payload).map_or(1 << 20, |most| most.min(1 << 20));
+    let payload: Vec<u8> = (0..size).map(|number| number.wrapping_mul(2_654_435_761).to_le_bytes()[3]).collect();
     arrives(&scene, fixture::message(&scene.queue, payload)).await;
 }
 
@@ -88,21 +87,4 @@ pub async fn publishing_nothing_is_nothing(broker: Arc<dyn Broker>) {
     let scene = Scene::new(broker);
     scene.publish(&[]).await;
     scene.nothing().await;
-}
-
-/// Bytes that are no message are delivered as such, and do not hold up the others.
-pub async fn bytes_that_are_no_message_are_delivered_as_such(broker: Arc<dyn Broker>) {
-    let scene = Scene::new(broker);
-    // A field whose name ends its line is written as it is, and cannot be read again.
-    let unknown = vec![("not a field\n".to_owned(), String::new())];
-    let broken = Message { unknown, ..scene.message("rest") };
-    let whole = scene.message("2");
-    scene.publish(&[broken.clone(), whole.clone()]).await;
-    let deliveries = scene.take(2, LONG).await;
-    assert_eq!(ids(&deliveries), [broken.id.clone(), whole.id]);
-    let undecodable = deliveries[0].content.as_ref().expect_err("these bytes are no message");
-    assert_eq!(undecodable.bytes, windlass_core::message::wire::encode(&broken), "the bytes as they came");
-    assert!(undecodable.malformed.to_string().contains("expected name=value at byte"), "{}", undecodable.malformed);
-    assert_eq!(message_of(&deliveries[1]).payload, Bytes::from_static(b"2"));
-    scene.acknowledge(&deliveries[0]).await;
 }

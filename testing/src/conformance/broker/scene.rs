@@ -5,17 +5,21 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use windlass_core::{
-    Broker, DeadLetter, Delivery, Disposition, ErrorKind, FetchRequest, LeaseStatus, Location, Message, Progress,
-    PublishOutcome, QueueName, Receipt, Result, SettleOutcome, Settlement, State, TaskId,
+    Broker, DeadLetter, Delivery, Disposition, FetchRequest, LeaseStatus, Location, Message, Progress, PublishOutcome,
+    QueueName, Receipt, SettleOutcome, Settlement, State, TaskId,
 };
 
-use crate::conformance::{PATIENCE, millis};
+use crate::conformance::{PATIENCE, millis, pass};
 use crate::fixture;
 
 /// A lease that does not run out while a test lasts.
 pub(super) const LONG: Duration = Duration::from_secs(600);
+/// How long a broker may take to push what waits to a consumer.
+const PUSH: Duration = Duration::from_millis(300);
 /// A lease that runs out while a test waits.
 pub(super) const SHORT: Duration = Duration::from_millis(300);
+/// How late a message may come that was due: long enough for a busy machine.
+pub(super) const LATE: Duration = Duration::from_secs(5);
 /// Clocks that count whole milliseconds may be off by this much.
 pub(super) const GRAIN: Duration = Duration::from_millis(5);
 
@@ -78,6 +82,19 @@ impl Scene {
         taken
     }
 
+    /// Claims and acknowledges exactly `count` messages, a hundred at a time.
+    pub(super) async fn finish(&self, count: usize) -> Vec<Delivery> {
+        let mut finished = Vec::new();
+        while finished.len() < count {
+            let taken = self.take((count - finished.len()).min(100), LONG).await;
+            let done: Vec<Settlement> = taken.iter().map(|one| settlement(one, Disposition::Acknowledge)).collect();
+            let outcomes = self.settle(&done).await;
+            assert!(outcomes.iter().all(|outcome| *outcome == SettleOutcome::Settled), "{outcomes:?}");
+            finished.extend(taken);
+        }
+        finished
+    }
+
     pub(super) async fn take_one(&self, lease: Duration) -> Delivery {
         self.take(1, lease).await.remove(0)
     }
@@ -104,7 +121,34 @@ impl Scene {
     }
 
     pub(super) async fn nothing(&self) {
-        self.nothing_for(millis(50)).await;
+        self.nothing_for(if self.pushes() { PUSH } else { millis(50) }).await;
+    }
+
+    /// Without leases, a claim belongs to a connection, and a broker pushes over it what it can.
+    fn pushes(&self) -> bool {
+        !self.broker.capabilities().lease
+    }
+
+    /// What was published so far has arrived: waits for a message and, if the broker pushes them one after
+    /// the other, as long as that may take.
+    pub(super) async fn arrived(&self) {
+        if self.pushes() {
+            self.wait(PATIENCE).await;
+            pass(PUSH).await;
+        }
+    }
+
+    /// What was to wait for `span` from now is due.
+    pub(super) async fn due_after(&self, span: Duration) {
+        if !span.is_zero() {
+            pass(span + self.broker.capabilities().delay_step + millis(100)).await;
+        }
+    }
+
+    /// The shortest span of time, at least `least`, that the broker can delay exactly.
+    pub(super) fn span(&self, least: Duration) -> Duration {
+        let step = self.broker.capabilities().delay_step.max(millis(1));
+        step * u32::try_from(least.as_nanos().div_ceil(step.as_nanos())).expect("a few steps")
     }
 
     pub(super) async fn settle(&self, settlements: &[Settlement]) -> Vec<SettleOutcome> {
@@ -189,10 +233,4 @@ pub(super) fn ids(deliveries: &[Delivery]) -> Vec<TaskId> {
 
 pub(super) fn message_of(delivery: &Delivery) -> &Message {
     delivery.content.as_ref().unwrap_or_else(|error| panic!("{} is no message: {error:?}", delivery.receipt.id))
-}
-
-/// A method that the broker cannot do must say so.
-pub(super) fn refuses<T: std::fmt::Debug>(answer: Result<T>) {
-    let error = answer.expect_err("the capabilities say that this is not supported");
-    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use windlass_core::{Broker, Disposition, LeaseStatus, Location, Progress, Receipt, SettleOutcome, Settlement, Token};
 
-use super::scene::{GRAIN, LONG, Scene, dead, ids, retry, settlement};
+use super::scene::{GRAIN, LATE, LONG, Scene, dead, ids, retry, settlement};
 use crate::conformance::millis;
 use crate::fixture;
 
@@ -15,7 +15,7 @@ pub async fn acknowledging_removes(broker: Arc<dyn Broker>) {
     let scene = Scene::new(broker);
     let [id] = scene.publish_each(["1"]).await;
     let delivery = scene.take_one(LONG).await;
-    scene.is_at(&id, Some(Location::Running)).await;
+    scene.is_at(&id, Some(Location::Running { token: delivery.receipt.token })).await;
     scene.acknowledge(&delivery).await;
     scene.is_at(&id, None).await;
     scene.nothing().await;
@@ -45,11 +45,13 @@ pub async fn a_retry_waits_and_keeps_its_counts(broker: Arc<dyn Broker>) {
     let first = scene.take_one(LONG).await;
     let progress = Progress { failures: 3, losses: 1, snoozes: 2, parks: 5 };
     let start = Instant::now();
-    scene.settle_one(Settlement { progress, ..retry(&first, millis(400)) }).await;
+    let pause = scene.span(millis(400));
+    scene.settle_one(Settlement { progress, ..retry(&first, pause) }).await;
     let again = scene.take_one(LONG).await;
     let after = start.elapsed();
     assert_eq!((again.receipt.id, again.progress), (id, progress));
-    assert!(after + GRAIN >= millis(400), "due after 400ms, delivered after {after:?}");
+    assert!(after + GRAIN >= pause, "due after {pause:?}, delivered after {after:?}");
+    assert!(after < pause * 2 + LATE, "due after {pause:?}, delivered after {after:?}");
 }
 
 /// A requeue without a pause goes to the end of the queue.
@@ -97,7 +99,7 @@ pub async fn a_mixed_batch_is_answered_in_its_order(broker: Arc<dyn Broker>) {
     assert_eq!(scene.settle(&batch).await, expected);
     scene.is_at(&gone, None).await;
     scene.is_at(&buried, Some(Location::Dead)).await;
-    scene.is_at(&held, Some(Location::Running)).await;
+    scene.is_at(&held, Some(Location::Running { token: taken[4].receipt.token })).await;
     assert_eq!(scene.take_one(LONG).await.receipt.id, released);
     scene.nothing().await;
     if scene.broker.capabilities().locate {

@@ -1,20 +1,13 @@
-//! What the Redis server says about itself: its version, its persistence, its work.
+//! What a Redis server says about itself: its version, its persistence, its work.
 
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, IntoConnectionInfo, cmd};
-use serde::Serialize;
 
+use super::Server;
 use crate::Result;
 
-/// Whether a URL names a Redis server.
-pub(crate) fn is_redis(url: &str) -> bool {
-    url.starts_with("redis://")
-}
-
-/// The start of all names that this run uses, so that runs do not meet.
-pub(crate) fn namespace() -> String {
-    format!("windlass-bench-{}", std::process::id())
-}
+/// The beginning of all keys of windlass and of its benches.
+const OURS: &[u8] = b"windlass";
 
 /// A connection without a limit on waiting, because blocked reads wait.
 pub(crate) async fn connect(url: &str) -> Result<MultiplexedConnection> {
@@ -25,23 +18,12 @@ pub(crate) async fn connect(url: &str) -> Result<MultiplexedConnection> {
     Ok(client.get_multiplexed_async_connection_with_config(&config).await?)
 }
 
-/// What figures of the server have to be read with.
-#[derive(Debug, Clone, Serialize)]
-pub(crate) struct Server {
-    /// The version that it reports.
-    pub(crate) version: String,
-    /// How it keeps its data.
-    pub(crate) persistence: String,
-}
-
-impl Server {
-    /// Asks the server.
-    pub(crate) async fn ask(url: &str) -> Result<Self> {
-        let connection = &mut connect(url).await?;
-        let info: String = cmd("INFO").arg("server").query_async(connection).await?;
-        let version = field(&info, "redis_version").unwrap_or("unknown").to_owned();
-        Ok(Self { version, persistence: persistence(connection).await })
-    }
+/// Asks for its version and how it keeps its data.
+pub(super) async fn ask(url: &str) -> Result<Server> {
+    let connection = &mut connect(url).await?;
+    let info: String = cmd("INFO").arg("server").query_async(connection).await?;
+    let version = field(&info, "redis_version").unwrap_or("unknown").to_owned();
+    Ok(Server { name: "Redis", version, mode: format!("persistence: {}", persistence(connection).await) })
 }
 
 /// Managed servers forbid CONFIG; their mode stays unknown.
@@ -62,10 +44,14 @@ async fn persistence(connection: &mut MultiplexedConnection) -> String {
     }
 }
 
-/// What a server does between two looks: its commands and its processor time.
-pub(crate) struct Meter(Option<(MultiplexedConnection, Work)>);
+/// What Redis servers do between two looks: their commands and their processor time.
+pub(crate) struct Meter {
+    connections: Vec<MultiplexedConnection>,
+    before: Work,
+}
 
 /// The work of a server.
+#[derive(Default)]
 pub(crate) struct Work {
     /// Commands, those inside of scripts included.
     pub(crate) commands: f64,
@@ -79,31 +65,41 @@ pub(crate) struct Work {
 const OWN_COMMANDS: f64 = 2.0;
 
 impl Meter {
-    /// Looks for the first time; there is nothing to see unless the URL names a Redis server.
-    pub(crate) async fn start(url: &str) -> Result<Self> {
-        if !is_redis(url) {
-            return Ok(Self(None));
+    /// Looks for the first time at each of these servers.
+    pub(crate) async fn start(urls: &[&str]) -> Result<Self> {
+        let mut connections = Vec::new();
+        for url in urls {
+            connections.push(connect(url).await?);
         }
-        let mut connection = connect(url).await?;
-        let work = Work::ask(&mut connection).await?;
-        Ok(Self(Some((connection, work))))
+        let before = Work::of_all(&mut connections).await?;
+        Ok(Self { connections, before })
     }
 
-    /// The work since the start.
-    pub(crate) async fn stop(self) -> Result<Option<Work>> {
-        let Some((mut connection, before)) = self.0 else {
-            return Ok(None);
+    /// The work since the start; none where there is no Redis.
+    pub(crate) async fn stop(mut self) -> Result<Option<Work>> {
+        let after = Work::of_all(&mut self.connections).await?;
+        let own = OWN_COMMANDS * self.connections.len() as f64;
+        let work = Work {
+            commands: after.commands - self.before.commands - own,
+            requests: after.requests - self.before.requests - own,
+            cpu: after.cpu - self.before.cpu,
         };
-        let after = Work::ask(&mut connection).await?;
-        Ok(Some(Work {
-            commands: after.commands - before.commands - OWN_COMMANDS,
-            requests: after.requests - before.requests - OWN_COMMANDS,
-            cpu: after.cpu - before.cpu,
-        }))
+        Ok((!self.connections.is_empty()).then_some(work))
     }
 }
 
 impl Work {
+    async fn of_all(connections: &mut [MultiplexedConnection]) -> Result<Self> {
+        let mut all = Self::default();
+        for connection in connections {
+            let one = Self::ask(connection).await?;
+            all.commands += one.commands;
+            all.requests += one.requests;
+            all.cpu += one.cpu;
+        }
+        Ok(all)
+    }
+
     async fn ask(connection: &mut MultiplexedConnection) -> Result<Self> {
         let cpu: String = cmd("INFO").arg("cpu").query_async(connection).await?;
         let stats: String = cmd("INFO").arg("stats").query_async(connection).await?;
@@ -112,6 +108,34 @@ impl Work {
             requests: number(&stats, "total_reads_processed").unwrap_or(f64::NAN),
             cpu: number(&cpu, "used_cpu_user")? + number(&cpu, "used_cpu_sys")?,
         })
+    }
+}
+
+/// Empties the database that the URL names, unless it holds keys that are not of windlass.
+pub(super) async fn flush(url: &str) -> Result<()> {
+    let connection = &mut connect(url).await?;
+    if let Some(key) = foreign_key(connection).await? {
+        return Err(
+            format!("--flush would remove the key {key:?}, which is not of windlass; nothing was removed").into()
+        );
+    }
+    Ok(cmd("FLUSHDB").exec_async(connection).await?)
+}
+
+/// A key among all that no windlass made.
+async fn foreign_key(connection: &mut MultiplexedConnection) -> Result<Option<String>> {
+    let mut cursor = 0_u64;
+    loop {
+        let mut scan = cmd("SCAN");
+        scan.arg(cursor).arg("COUNT").arg(10_000);
+        let (next, keys): (u64, Vec<Vec<u8>>) = scan.query_async(connection).await?;
+        if let Some(key) = keys.into_iter().find(|key| !key.starts_with(OURS)) {
+            return Ok(Some(String::from_utf8_lossy(&key).into_owned()));
+        }
+        if next == 0 {
+            return Ok(None);
+        }
+        cursor = next;
     }
 }
 

@@ -1,0 +1,57 @@
+//! The suite that every backend passes, on one server for all tests.
+
+use std::sync::{Arc, LazyLock};
+
+use windlass_backend_postgres::{PostgresBackend, PostgresBackendConfig};
+use windlass_testing::servers::{FaultProxy, PostgresServer};
+
+use crate::support::{at, config, connect, over, pool};
+
+static SERVER: LazyLock<PostgresServer> = LazyLock::new(PostgresServer::start);
+
+fn settings() -> PostgresBackendConfig {
+    config(&SERVER)
+}
+
+/// A backend with these settings, and what cuts its connections.
+async fn disturbed(settings: PostgresBackendConfig) -> (Arc<PostgresBackend>, impl Fn()) {
+    let proxy = FaultProxy::start(SERVER.port());
+    let url = format!("postgres://postgres@{}/postgres", proxy.addr());
+    (connect(at(url, settings)).await, move || proxy.cut())
+}
+
+mod own_connections {
+    use super::*;
+
+    windlass_testing::backend_conformance!(
+        connect(settings()),
+        name = "Postgres",
+        pair = async { (connect(settings()).await, connect(settings()).await) },
+        disturbed = disturbed(settings())
+    );
+}
+
+mod behind_a_pooler {
+    use super::*;
+
+    windlass_testing::backend_conformance!(
+        connect(settings().pooler(true)),
+        name = "Postgres, behind a pooler",
+        pair = async { (connect(settings().pooler(true)).await, connect(settings().pooler(true)).await) },
+        disturbed = disturbed(settings().pooler(true))
+    );
+}
+
+mod on_a_pool_of_the_application {
+    use super::*;
+
+    async fn one() -> Arc<PostgresBackend> {
+        over(pool(&SERVER, 3).await, settings()).await
+    }
+
+    windlass_testing::backend_conformance!(
+        one(),
+        name = "Postgres, a pool of the application",
+        pair = async { (one().await, one().await) }
+    );
+}

@@ -1,0 +1,13 @@
+//! Tests of the Postgres backend on private servers.
+
+mod conformance;
+mod connecting;
+mod faults;
+mod migrations;
+mod outbox;
+mod plans;
+mod pooler;
+mod server;
+mod storage;
+mod support;
+mod waiting;

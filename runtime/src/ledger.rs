@@ -1,0 +1,229 @@
+//! Makes up for what a broker alone cannot do, by what the backend knows.
+//!
+//! A broker that hands out messages by connection (such as RabbitMQ) cannot find a message that
+//! waits: it can neither remove it nor refuse a second one of the same id. The records of the
+//! backend can stand in, because a record that has ended says that its message must not run (again).
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use windlass_core::{
+    Backend, Broker, CancelOutcome, Capabilities, Clock, DeadPage, Delivery, Disposition, FetchRequest, LeaseStatus,
+    Location, Message, PublishOutcome, QueueName, Receipt, Record, Result, Retention, SaveOutcome, SettleOutcome,
+    Settlement, State, TaskId, Token, limits,
+};
+
+/// How long it is known that a task was cancelled, once its message has gone; and that a task with
+/// an id of the caller's waits.
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// A broker whose gaps are filled by a backend.
+#[derive(Debug)]
+struct Ledger {
+    broker: Arc<dyn Broker>,
+    backend: Arc<dyn Backend>,
+    clock: Arc<dyn Clock>,
+}
+
+/// `broker`, with its gaps filled where it has some and there is a backend. Its capabilities stay
+/// those of the store.
+pub(crate) fn over(
+    broker: Arc<dyn Broker>,
+    backend: Option<&Arc<dyn Backend>>,
+    clock: &Arc<dyn Clock>,
+) -> Arc<dyn Broker> {
+    let capabilities = broker.capabilities();
+    match backend {
+        Some(backend) if !(capabilities.cancel && capabilities.idempotent) => {
+            Arc::new(Ledger { broker, backend: Arc::clone(backend), clock: Arc::clone(clock) })
+        }
+        _ => broker,
+    }
+}
+
+impl Ledger {
+    /// What is known of these tasks.
+    async fn stored<'a>(&self, ids: impl Iterator<Item = &'a TaskId>) -> Result<HashMap<TaskId, Record>> {
+        let ids: Vec<TaskId> = ids.cloned().collect();
+        if ids.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let records = self.backend.load(&ids).await?.into_iter().flatten();
+        Ok(records.map(|record| (record.id.clone(), record)).collect())
+    }
+
+    fn record(&self, id: &TaskId, state: State, token: Token, attempt: u32, kept: Duration) -> Record {
+        let ttl = Retention::For(kept);
+        Record {
+            id: id.clone(),
+            token,
+            state,
+            attempt,
+            at: self.clock.now(),
+            result: None,
+            failure: None,
+            status_ttl: ttl,
+            result_ttl: ttl,
+        }
+    }
+
+    /// Notes ids of callers that were accepted, so that the next publish finds them taken.
+    async fn note(&self, ids: &[TaskId]) {
+        let queued: Vec<Record> =
+            ids.iter().map(|id| self.record(id, State::Queued, Token::default(), 0, DAY)).collect();
+        if !queued.is_empty()
+            && let Err(error) = self.backend.save(&queued).await
+        {
+            tracing::warn!(target: "windlass::client", %error, "until it has run, an id may be taken for free");
+        }
+    }
+
+    /// Parts what must not run (again) from what shall run. A failed task is among the second: it
+    /// was put back from the dead letters.
+    async fn screen(&self, deliveries: Vec<Delivery>) -> Result<(Vec<(Delivery, Record)>, Vec<Delivery>)> {
+        let mut stored = match self.stored(deliveries.iter().map(|delivery| &delivery.receipt.id)).await {
+            Ok(stored) => stored,
+            Err(error) => {
+                let release = |delivery: &Delivery| settlement(delivery, Disposition::Release, State::Queued);
+                let released: Vec<Settlement> = deliveries.iter().map(release).collect();
+                // If this fails too, they are delivered again when the connection has ended.
+                let _ = self.broker.settle(&released).await;
+                return Err(error);
+            }
+        };
+        stored.retain(|_, record| record.state.is_final() && record.state != State::Failed);
+        let mut ended = Vec::new();
+        let mut alive = Vec::with_capacity(deliveries.len());
+        for delivery in deliveries {
+            match stored.get(&delivery.receipt.id) {
+                Some(record) => ended.push((delivery, record.clone())),
+                None => alive.push(delivery),
+            }
+        }
+        Ok((ended, alive))
+    }
+
+    /// Removes messages of tasks that have ended.
+    async fn remove(&self, ended: Vec<(Delivery, Record)>) -> Result<()> {
+        if ended.is_empty() {
+            return Ok(());
+        }
+        let remove: Vec<Settlement> = ended
+            .iter()
+            .map(|(delivery, record)| {
+                let (task_id, state) = (&delivery.receipt.id, record.state);
+                tracing::info!(target: "windlass::worker", %task_id, "not run: it is {state} already");
+                settlement(delivery, Disposition::Acknowledge, state)
+            })
+            .collect();
+        self.broker.settle(&remove).await?;
+        let cancelled = ended.into_iter().map(|(_, record)| record).filter(|record| record.state == State::Cancelled);
+        let kept = Retention::For(DAY);
+        let shortened: Vec<Record> =
+            cancelled.map(|record| Record { status_ttl: kept, result_ttl: kept, ..record }).collect();
+        if !shortened.is_empty() {
+            self.backend.save(&shortened).await?;
+        }
+        Ok(())
+    }
+}
+
+fn settlement(delivery: &Delivery, disposition: Disposition, state: State) -> Settlement {
+    let Delivery { receipt, progress, .. } = delivery;
+    Settlement { receipt: receipt.clone(), disposition, progress: *progress, state, remember: None, reason: None }
+}
+
+#[async_trait]
+impl Broker for Ledger {
+    fn capabilities(&self) -> Capabilities {
+        self.broker.capabilities()
+    }
+
+    /// Ids that the caller chose are taken while the backend has a record of them.
+    async fn publish(&self, messages: &[Message]) -> Result<Vec<PublishOutcome>> {
+        let chosen = || messages.iter().filter(|message| message.remember.is_some()).map(|message| &message.id);
+        if self.broker.capabilities().idempotent || chosen().next().is_none() {
+            return self.broker.publish(messages).await;
+        }
+        let mut taken: HashSet<TaskId> = self.stored(chosen()).await?.into_keys().collect();
+        let is_new = |message: &Message| message.remember.is_none() || taken.insert(message.id.clone());
+        let kept: Vec<bool> = messages.iter().map(is_new).collect();
+        let sent: Vec<Message> =
+            messages.iter().zip(&kept).filter(|(_, kept)| **kept).map(|(message, _)| message.clone()).collect();
+        let mut outcomes = self.broker.publish(&sent).await?;
+        let accepted = sent.iter().zip(&outcomes).filter(|(_, outcome)| outcome.is_accepted());
+        let chosen = accepted.filter(|(message, _)| message.remember.is_some()).map(|(message, _)| message.id.clone());
+        self.note(&chosen.collect::<Vec<_>>()).await;
+        let mut answers = outcomes.drain(..);
+        Ok(kept
+            .iter()
+            .filter_map(|kept| if *kept { answers.next() } else { Some(PublishOutcome::Duplicate) })
+            .collect())
+    }
+
+    async fn ready(&self, queue: &QueueName, wait: Duration) -> Result<()> {
+        self.broker.ready(queue, wait).await
+    }
+
+    /// Leaves out what has ended already: cancelled while it waited, or delivered a second time.
+    async fn fetch(&self, request: &FetchRequest) -> Result<Vec<Delivery>> {
+        loop {
+            let deliveries = self.broker.fetch(request).await?;
+            if deliveries.is_empty() {
+                return Ok(deliveries);
+            }
+            let (ended, alive) = self.screen(deliveries).await?;
+            if let Err(error) = self.remove(ended).await {
+                tracing::warn!(target: "windlass::worker", %error, "tasks that have ended are not removed yet");
+            }
+            if !alive.is_empty() {
+                return Ok(alive);
+            }
+        }
+    }
+
+    async fn extend(&self, receipts: &[Receipt], lease: Duration) -> Result<Vec<LeaseStatus>> {
+        self.broker.extend(receipts, lease).await
+    }
+
+    async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<SettleOutcome>> {
+        self.broker.settle(settlements).await
+    }
+
+    /// Notes that the task is cancelled: what waits is not run when its turn comes, and of what runs
+    /// the result is refused.
+    async fn cancel(&self, queue: &QueueName, id: &TaskId) -> Result<CancelOutcome> {
+        if self.broker.capabilities().cancel {
+            return self.broker.cancel(queue, id).await;
+        }
+        let stored = self.stored(std::iter::once(id)).await?.remove(id);
+        if stored.as_ref().is_some_and(|record| record.state.is_final()) {
+            return Ok(CancelOutcome::NotFound);
+        }
+        let (token, attempt) = stored.map_or_else(Default::default, |record| (record.token, record.attempt));
+        // It must be known for as long as the message can wait.
+        let record = self.record(id, State::Cancelled, token, attempt, limits::DELAY + DAY);
+        match self.backend.save(&[record]).await?.first() {
+            Some(SaveOutcome::Refused) => Ok(CancelOutcome::NotFound),
+            _ => Ok(CancelOutcome::Requested),
+        }
+    }
+
+    async fn locate(&self, queue: &QueueName, id: &TaskId) -> Result<Option<Location>> {
+        self.broker.locate(queue, id).await
+    }
+
+    async fn dead_letters(&self, queue: &QueueName, cursor: Option<&str>, max: usize) -> Result<DeadPage> {
+        self.broker.dead_letters(queue, cursor, max).await
+    }
+
+    async fn replay(&self, queue: &QueueName, ids: &[TaskId]) -> Result<usize> {
+        self.broker.replay(queue, ids).await
+    }
+
+    async fn close(&self) {
+        self.broker.close().await;
+    }
+}

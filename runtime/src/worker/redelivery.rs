@@ -1,0 +1,124 @@
+//! A delivery that a lost worker had before: is it over already, is it poison, and if not, how its
+//! former owner is kept from writing.
+
+use std::time::Duration;
+
+use windlass_core::policy::FailureClass;
+use windlass_core::{
+    Backend, Event, Failure, FailureKind, Record, Retention, SaveOutcome, Snapshot, State, TaskId, transition,
+};
+
+use super::completion::Ending;
+use super::engine::{Claimed, Engine};
+use crate::pause::{Pause, in_time};
+
+/// How long it is known at least that a redelivered task has begun.
+const ANNOUNCED: Retention = Retention::For(Duration::from_secs(86_400));
+
+impl Engine {
+    /// What becomes of a redelivered task without being run; `None` if it shall run.
+    pub(super) async fn redelivered(&self, claimed: &Claimed<'_>) -> Option<Ending> {
+        let begun = self.had_begun(&claimed.message.id).await;
+        match self.announce(claimed).await {
+            Some(ending) => Some(ending),
+            None => self.poison(claimed, begun),
+        }
+    }
+
+    /// The end of a task that has taken too many workers with it.
+    fn poison(&self, claimed: &Claimed<'_>, begun: bool) -> Option<Ending> {
+        let Claimed { policy, progress, .. } = claimed;
+        let (snapshot, event) = (Snapshot { state: State::Queued, progress: *progress }, Event::Claimed { begun });
+        let claim = transition(snapshot, event, policy, self.clock.now(), 0.0);
+        if claim.is_ok_and(|claim| claim.next.state == State::Running) {
+            return None;
+        }
+        let (losses, attempt) = (progress.losses, progress.attempt());
+        let failure = Failure::new(FailureKind::Lost, format!("{losses} workers were lost while they ran it"), attempt);
+        Some(self.conclude(State::Queued, *progress, event, policy, attempt, Some(failure)))
+    }
+
+    /// Whether a lost worker had begun this task: it was announced before. What a worker had only
+    /// fetched when it was lost is not to blame, however often that happens. Without a backend
+    /// nobody can tell, and the losses alone decide.
+    async fn had_begun(&self, id: &TaskId) -> bool {
+        let Some(backend) = &self.backend else { return true };
+        match in_time("load", backend.load(std::slice::from_ref(id))).await {
+            Ok(mut stored) => stored.pop().flatten().is_some_and(|record| record.state == State::Running),
+            // It is announced next, which waits for the backend; then it has begun for the next one.
+            Err(_) => false,
+        }
+    }
+
+    /// Tells the backend about a task that a lost worker had before, so that what that worker may
+    /// still write is refused; and learns if it had finished after all.
+    async fn announce(&self, claimed: &Claimed<'_>) -> Option<Ending> {
+        let backend = self.backend.as_ref()?;
+        let Claimed { receipt, policy, progress, .. } = claimed;
+        let record = Record {
+            id: receipt.id.clone(),
+            token: receipt.token,
+            state: State::Running,
+            attempt: progress.attempt(),
+            at: self.clock.now(),
+            result: None,
+            failure: None,
+            // It must outlive the run even where nothing is kept of the task: it is the fence, and
+            // what tells poison from bad luck. The final record takes its place.
+            status_ttl: policy.status_ttl.max(ANNOUNCED),
+            result_ttl: policy.result_ttl,
+        };
+        let mut pause = Pause::default();
+        loop {
+            match self.announced(&**backend, &record, claimed).await {
+                Ok(ending) => return ending,
+                Err(error) => {
+                    if pause.is_news() {
+                        tracing::warn!(target: "windlass::worker", task_id = %receipt.id, %error, "cannot announce; trying again");
+                    }
+                    tokio::select! {
+                        () = self.stop.cancelled() => {
+                            return Some(self.conclude(State::Running, *progress, Event::Released, policy, 0, None));
+                        }
+                        () = tokio::time::sleep(pause.next()) => {}
+                    }
+                }
+            }
+        }
+    }
+
+    async fn announced(
+        &self,
+        backend: &dyn Backend,
+        record: &Record,
+        claimed: &Claimed<'_>,
+    ) -> windlass_core::Result<Option<Ending>> {
+        if in_time("save", backend.save(std::slice::from_ref(record))).await?.first() != Some(&SaveOutcome::Refused) {
+            return Ok(None);
+        }
+        let stored = in_time("load", backend.load(std::slice::from_ref(&record.id))).await?.pop().flatten();
+        Ok(match stored {
+            Some(stored) if stored.state.is_final() => Some(self.already(claimed, stored)),
+            Some(_) => Some(Ending::Lost),
+            None => None,
+        })
+    }
+
+    /// The lost worker had finished it and only failed to tell the broker: do that for it.
+    fn already(&self, claimed: &Claimed<'_>, stored: Record) -> Ending {
+        let event = match stored.state {
+            State::Failed => Event::Failed(FailureClass::Permanent),
+            State::Succeeded => Event::Succeeded,
+            _ => Event::Cancelled,
+        };
+        let ending =
+            self.conclude(State::Running, claimed.progress, event, &claimed.policy, stored.attempt, stored.failure);
+        match claimed.with_remember(ending) {
+            Ending::Settle(mut conclusion) => {
+                conclusion.transition.effects.save = false;
+                Ending::Settle(conclusion)
+            }
+            Ending::Lost => Ending::Lost,
+        }
+    }
+}
