@@ -28,6 +28,9 @@ pub(crate) async fn fetch(shared: &Arc<Shared>, request: &FetchRequest) -> Resul
         let mut state = session.lock();
         (state.take(max), !state.buffer.is_empty())
     };
+    if taken.is_empty() {
+        session.listen_again();
+    }
     if more {
         // Whoever was told of the rest may have been this fetch.
         session.arrived.notify_one();

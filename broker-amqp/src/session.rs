@@ -91,6 +91,7 @@ impl Session {
         let channel = link.channel("fetch", &live).await?;
         let mut state = self.lock();
         state.epochs += 1;
+        state.heard = Some(Instant::now());
         let open = Open { epoch: state.epochs, live, channel };
         state.open = Some(open.clone());
         Ok(open)
@@ -160,8 +161,8 @@ impl Session {
             Ok(()) => {
                 tracing::error!(target: "windlass::broker::amqp", queue = self.queue.as_str(),
                     "the AMQP queue {name} was deleted, with the messages in it; it is declared again");
-                // The next fetch consumes it; wake whoever waits for one.
-                self.arrived.notify_waiters();
+                // A channel that has lost a queue does not always hear of the next one of that name.
+                self.fail(open.epoch, &"one of its queues was deleted");
                 let _ = self.ensure(1).await;
             }
             Err(error) => self.fail(open.epoch, &error),
@@ -182,6 +183,7 @@ impl Session {
         if !state.is_open(epoch) {
             return;
         }
+        state.heard = Some(Instant::now());
         state.tags.insert(tag, slot);
         if slot == Slot::Front {
             state.fronted = state.fronted.saturating_sub(1);

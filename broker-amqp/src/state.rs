@@ -70,6 +70,8 @@ pub(crate) struct State {
     pub(crate) fetching: usize,
     /// How many messages were given back and have not come again since.
     pub(crate) fronted: usize,
+    /// When something came last, or the channel was opened.
+    pub(crate) heard: Option<Instant>,
     pub(crate) arriving: Option<Arriving>,
     finished: (HashSet<Claim>, VecDeque<Claim>),
 }
@@ -177,6 +179,12 @@ impl Buffer {
 }
 
 impl State {
+    /// Whether nothing is held, and nothing has come for so long.
+    pub(crate) fn is_quiet(&self, span: Duration) -> bool {
+        let empty = self.claims.is_empty() && self.buffer.is_empty() && self.open.is_some();
+        empty && self.heard.is_some_and(|heard| heard.elapsed() >= span)
+    }
+
     pub(crate) fn epoch(&self) -> Option<u64> {
         self.open.as_ref().map(|open| open.epoch)
     }

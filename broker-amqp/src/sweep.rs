@@ -18,7 +18,31 @@ const STALE: Duration = Duration::from_millis(100);
 /// How long giving back may take; what does not succeed is kept and tried again.
 const GIVE_BACK: Duration = Duration::from_secs(1);
 
+/// After this long without messages, and while none is held, everything is consumed anew.
+const QUIET: Duration = Duration::from_secs(10);
+
 impl Session {
+    /// Looks whether it is quiet for so long that the server may have lost our consumers: RabbitMQ
+    /// 3.10 says nothing when a quorum queue is deleted and declared again.
+    pub(crate) fn listen_again(self: &Arc<Self>) {
+        if self.lock().is_quiet(QUIET) {
+            self.parts.spawner.detach(Arc::clone(self).consume_anew());
+        }
+    }
+
+    async fn consume_anew(self: Arc<Self>) {
+        let _turn = self.opening.lock().await;
+        let open = {
+            let state = self.lock();
+            state.open.clone().filter(|_| state.is_quiet(QUIET))
+        };
+        let Some(open) = open else { return };
+        // What is on its way arrives before the answer, and is kept.
+        if self.cancel(&open, |_| true).await.is_ok() && self.lock().is_quiet(Duration::ZERO) {
+            self.fail(open.epoch, &"nothing has come for a while, so it consumes anew");
+        }
+    }
+
     /// A classic queue does not count how often it has taken a message back, so this does: the copy
     /// says that one more worker was lost.
     pub(crate) async fn recount(self: Arc<Self>, epoch: u64, held: Held) {

@@ -83,7 +83,8 @@ impl Client {
     /// * `Rejected`: the broker refused it; it will never run.
     /// * `Unavailable`: the broker cannot be reached; it was not enqueued.
     /// * `Unknown`: it may have been enqueued. Enqueue it again with the id that the error names
-    ///   ([`Call::id`]): it is enqueued once.
+    ///   ([`Call::id`]): it is enqueued once, unless the broker cannot refuse an id (RabbitMQ), where
+    ///   it can then run twice if neither has ended yet.
     ///
     /// # Cancel safety
     /// If the future is dropped, the task may have been enqueued.
@@ -179,7 +180,7 @@ impl Client {
         };
         let renew = async {
             let stored = backend.load(ids).await?.into_iter().flatten();
-            let cancelled = stored.filter(|record| record.state == State::Cancelled);
+            let cancelled = stored.filter(is_cancelled_by_client);
             let queued: Vec<Record> = cancelled.map(|record| self.queued(record)).collect();
             if queued.is_empty() { Ok(()) } else { backend.save(&queued).await.map(drop) }
         };
@@ -239,6 +240,11 @@ impl Client {
         message.check(settings.payload_limit.min(self.0.broker.capabilities().max_payload))?;
         Ok(message)
     }
+}
+
+/// A task that cancelled itself says why, and its id is remembered by the broker as that of any other.
+fn is_cancelled_by_client(record: &Record) -> bool {
+    record.state == State::Cancelled && record.failure.is_none()
 }
 
 fn schedule_of(options: &Options, now: Timestamp) -> Schedule {

@@ -216,6 +216,9 @@ impl<O> TaskHandle<O> {
 impl<O: DeserializeOwned> TaskHandle<O> {
     /// Waits until the task has ended and gives its result. Pushed by the backend, not polled.
     ///
+    /// Over a broker that cannot tell what it holds (RabbitMQ), an id that never was is waited for
+    /// without end: use [`TaskHandle::result_within`] there.
+    ///
     /// # Errors
     /// See [`ResultError`].
     ///

@@ -169,19 +169,12 @@ impl Broker for Ledger {
 
     /// Leaves out what has ended already: cancelled while it waited, or delivered a second time.
     async fn fetch(&self, request: &FetchRequest) -> Result<Vec<Delivery>> {
-        loop {
-            let deliveries = self.broker.fetch(request).await?;
-            if deliveries.is_empty() {
-                return Ok(deliveries);
-            }
-            let (ended, alive) = self.screen(deliveries).await?;
-            if let Err(error) = self.remove(ended).await {
-                tracing::warn!(target: "windlass::worker", %error, "tasks that have ended are not removed yet");
-            }
-            if !alive.is_empty() {
-                return Ok(alive);
-            }
+        let deliveries = self.broker.fetch(request).await?;
+        let (ended, alive) = self.screen(deliveries).await?;
+        if let Err(error) = self.remove(ended).await {
+            tracing::warn!(target: "windlass::worker", %error, "tasks that have ended are not removed yet");
         }
+        Ok(alive)
     }
 
     async fn extend(&self, receipts: &[Receipt], lease: Duration) -> Result<Vec<LeaseStatus>> {

@@ -55,8 +55,8 @@ pub trait Broker: Debug + Send + Sync + 'static {
 
     /// Puts messages into their queues; the answers are in the order of `messages`.
     ///
-    /// Repeats by itself what failed on the way, within its own limit of time, without ever
-    /// enqueueing a message twice.
+    /// Repeats by itself what failed on the way, within its own limit of time; with
+    /// [`Capabilities::idempotent`], without ever enqueueing a message twice.
     ///
     /// # Errors
     /// `Unavailable` if nothing was applied, `Unknown` if that cannot be told, `Rejected` if the

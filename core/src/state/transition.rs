@@ -56,9 +56,10 @@ pub fn transition(
         (Running, Event::Snoozed(_)) if progress.snoozes >= policy.max_snoozes => dead(progress),
         (Running, Event::Snoozed(pause)) => {
             let snoozes = progress.snoozes.saturating_add(1);
-            later(Scheduled, Progress { snoozes, ..progress }, pause, false)
+            later(Scheduled, Progress { snoozes, ..progress }, pause, progress.losses > 0)
         }
-        (Running, Event::Released) => make(Queued, progress, false, Some(Disposition::Release)),
+        // Of a task that a lost worker had, it is recorded that it runs. That is over, and no loss.
+        (Running, Event::Released) => make(Queued, progress, progress.losses > 0, Some(Disposition::Release)),
         (Running, Event::LeaseLost) => {
             quiet(Queued, Progress { losses: progress.losses.saturating_add(1), ..progress })
         }

@@ -31,10 +31,10 @@ const TABLE: [(Event, [&str; 8], Count); 16] = [
                            ["-",             "-",            "retrying/sq",  "-",             "-", "-",       "-", "-"], Count::Failures),
     (Event::Failed(FailureClass::Permanent),
                            ["-",             "-",            "failed/sd",    "-",             "-", "-",       "-", "-"], Count::Failures),
-    (Event::Snoozed(PAUSE),["-",             "-",            "scheduled/q",  "-",             "-", "-",       "-", "-"], Count::Snoozes),
+    (Event::Snoozed(PAUSE),["-",             "-",            "scheduled/sq", "-",             "-", "-",       "-", "-"], Count::Snoozes),
     (Event::Cancelled,     ["cancelled/sa",  "cancelled/sa", "cancelled/sa", "cancelled/sa",  "-", "-",       "-", "-"], Count::None),
     (Event::Expired,       ["expired/sa",    "expired/sa",   "-",            "expired/sa",    "-", "-",       "-", "-"], Count::None),
-    (Event::Released,      ["-",             "-",            "queued/r",     "-",             "-", "-",       "-", "-"], Count::None),
+    (Event::Released,      ["-",             "-",            "queued/sr",    "-",             "-", "-",       "-", "-"], Count::None),
     (Event::LeaseLost,     ["-",             "-",            "queued/",      "-",             "-", "-",       "-", "-"], Count::Losses),
     (Event::Unhandled,     ["-",             "scheduled/q",  "-",            "-",             "-", "-",       "-", "-"], Count::Parks),
     (Event::Undecodable,   ["-",             "failed/sd",    "-",            "-",             "-", "-",       "-", "-"], Count::None),
@@ -180,6 +180,16 @@ fn a_task_that_loses_its_workers_is_poison_at_the_limit() {
             assert_eq!(cell(&made), expected, "after {losses} losses, begun: {begun}");
             assert_eq!(made.next.progress, progress, "a claim counts nothing");
         }
+    }
+}
+
+/// Of a task that a lost worker had, it was recorded that it runs; of any other there is nothing to undo.
+#[test]
+fn only_a_redelivered_task_that_is_given_back_is_recorded() {
+    for (losses, snoozed, released) in [(0, "scheduled/q", "queued/r"), (1, "scheduled/sq", "queued/sr")] {
+        let progress = Progress { losses, ..Progress::default() };
+        assert_eq!(cell(&step(State::Running, progress, Event::Snoozed(PAUSE), &policy())), snoozed);
+        assert_eq!(cell(&step(State::Running, progress, Event::Released, &policy())), released);
     }
 }
 

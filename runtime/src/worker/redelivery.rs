@@ -78,7 +78,8 @@ impl Engine {
                     }
                     tokio::select! {
                         () = self.stop.cancelled() => {
-                            return Some(self.conclude(State::Running, *progress, Event::Released, policy, 0, None));
+                            let ending = self.conclude(State::Running, *progress, Event::Released, policy, 0, None);
+                            return Some(unsaved(ending));
                         }
                         () = tokio::time::sleep(pause.next()) => {}
                     }
@@ -99,9 +100,18 @@ impl Engine {
         let stored = in_time("load", backend.load(std::slice::from_ref(&record.id))).await?.pop().flatten();
         Ok(match stored {
             Some(stored) if stored.state.is_final() => Some(self.already(claimed, stored)),
-            Some(_) => Some(Ending::Lost),
+            Some(_) => Some(self.superseded(claimed)),
             None => None,
         })
+    }
+
+    /// A later claim has it. Where claims have leases, ours is over; where they have none, ours is of a
+    /// second copy of the message, which must be removed, or it is held for as long as the connection.
+    fn superseded(&self, claimed: &Claimed<'_>) -> Ending {
+        if self.broker.capabilities().lease {
+            return Ending::Lost;
+        }
+        unsaved(self.conclude(State::Running, claimed.progress, Event::Cancelled, &claimed.policy, 0, None))
     }
 
     /// The lost worker had finished it and only failed to tell the broker: do that for it.
@@ -113,12 +123,13 @@ impl Engine {
         };
         let ending =
             self.conclude(State::Running, claimed.progress, event, &claimed.policy, stored.attempt, stored.failure);
-        match claimed.with_remember(ending) {
-            Ending::Settle(mut conclusion) => {
-                conclusion.transition.effects.save = false;
-                Ending::Settle(conclusion)
-            }
-            Ending::Lost => Ending::Lost,
-        }
+        unsaved(claimed.with_remember(ending))
     }
+}
+
+fn unsaved(mut ending: Ending) -> Ending {
+    if let Ending::Settle(conclusion) = &mut ending {
+        conclusion.transition.effects.save = false;
+    }
+    ending
 }

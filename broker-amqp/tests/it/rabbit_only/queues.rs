@@ -69,14 +69,17 @@ async fn fault_75_a_queue_deleted_under_the_consumer_is_declared_again() {
         let broker = connect(shared(&prefix).queue_type(kind)).await;
         let publisher = connect(shared(&prefix).queue_type(kind)).await;
         let held = publish_count(&publisher, &queue, 1).await;
-        assert_eq!(ids(&fetch_some(&broker, &queue, 1).await), held);
+        // With room for the second message, so that its fetch has nothing to change at the server.
+        let taken = fetch_some(&broker, &queue, 2).await;
+        assert_eq!(ids(&taken), held);
+        acknowledge(&broker, &taken).await;
         SERVER.ctl(&["delete_queue", &format!("{prefix}.{queue}.normal")]);
         let waiting = tokio::spawn({
             let (broker, queue) = (Arc::clone(&broker), queue.clone());
             async move { fetch_some(&broker, &queue, 1).await }
         });
         let expected = publish_count(&publisher, &queue, 1).await;
-        let came = tokio::time::timeout(millis(10_000), waiting).await.expect("it comes soon").unwrap();
+        let came = tokio::time::timeout(PATIENCE, waiting).await.expect("it comes soon").unwrap();
         assert_eq!(ids(&came), expected);
         acknowledge(&broker, &came).await;
     }
