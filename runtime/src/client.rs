@@ -135,7 +135,7 @@ impl Client {
     pub fn prepare<O>(&self, call: Call<O>) -> Result<(Message, TaskHandle<O>)> {
         let message = self.message(call.into_parts()?)?;
         let Place { id, queue, due, .. } = Place::of(&message);
-        Ok((message, self.handle_at(id, queue, Some(due))))
+        Ok((message, self.handle_at(id, queue, Some(due)).deferred()))
     }
 
     /// Lists tasks that failed for good, the oldest first, at most `max`; `cursor` is

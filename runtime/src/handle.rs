@@ -98,6 +98,8 @@ pub struct TaskHandle<O> {
     queue: QueueName,
     /// If it was enqueued here: when it becomes due.
     sent: Option<Timestamp>,
+    /// It was given to somebody who publishes it later (an outbox): until then, no store knows it.
+    deferred: bool,
     broker: Arc<dyn Broker>,
     backend: Option<Arc<dyn Backend>>,
     clock: Arc<dyn Clock>,
@@ -113,7 +115,12 @@ impl<O> TaskHandle<O> {
         backend: Option<Arc<dyn Backend>>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { id, queue, sent, broker, backend, clock, output: PhantomData }
+        Self { id, queue, sent, deferred: false, broker, backend, clock, output: PhantomData }
+    }
+
+    /// The same handle, to a task that somebody publishes later.
+    pub(crate) fn deferred(self) -> Self {
+        Self { deferred: true, ..self }
     }
 
     /// The id of the task.
@@ -133,18 +140,18 @@ impl<O> TaskHandle<O> {
 
     /// Where the task is; `None` if neither broker nor backend know it (any more).
     ///
-    /// Some brokers cannot tell what they hold. There, a task that was enqueued through this handle
-    /// is said to wait until a worker records something about it.
+    /// Some brokers cannot tell what they hold, and an outbox has not yet told any. There, a task that
+    /// was enqueued through this handle is said to wait until a worker records something about it.
     ///
     /// # Errors
     /// `Unavailable` if a store cannot be reached.
     pub async fn status(&self) -> Result<Option<Status>> {
         // The broker is asked first: what leaves it has been saved before.
-        if self.broker.capabilities().locate {
-            let location = self.broker.locate(&self.queue, &self.id).await?;
-            return Ok(status(location, self.load().await?));
-        }
-        Ok(status(None, self.load().await?).or_else(|| self.sent.map(|due| self.waits(due))))
+        let can_locate = self.broker.capabilities().locate;
+        let location = if can_locate { self.broker.locate(&self.queue, &self.id).await? } else { None };
+        let known = status(location, self.load().await?);
+        let unseen = self.sent.filter(|_| self.deferred || !can_locate);
+        Ok(known.or_else(|| unseen.map(|due| self.waits(due))))
     }
 
     fn waits(&self, due: Timestamp) -> Status {
@@ -353,6 +360,7 @@ impl<O> Clone for TaskHandle<O> {
             id: self.id.clone(),
             queue: self.queue.clone(),
             sent: self.sent,
+            deferred: self.deferred,
             broker: Arc::clone(&self.broker),
             backend: self.backend.clone(),
             clock: Arc::clone(&self.clock),

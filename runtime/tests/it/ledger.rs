@@ -241,3 +241,21 @@ async fn of_a_broker_that_cannot_tell_a_handle_knows_what_it_has_sent() {
     assert_eq!(later.result().await.unwrap(), 2);
     assert_eq!(stranger.status().await.unwrap().unwrap().state, State::Succeeded);
 }
+
+/// An outbox publishes when a relay comes to it, which may take as long as no worker runs.
+#[tokio::test(start_paused = true)]
+async fn a_task_that_is_published_later_is_waited_for() {
+    let broker = MemoryBroker::new();
+    let client = client(Arc::new(broker.clone()), Some(Arc::new(MemoryBackend::new())));
+    let (message, handle) = client.prepare(WORK.call((7,))).unwrap();
+    assert_eq!(handle.status().await.unwrap().unwrap().state, State::Queued);
+    let waiting = tokio::spawn({
+        let handle = handle.clone();
+        async move { handle.result().await }
+    });
+    tokio::time::sleep(HOUR).await;
+    assert!(!waiting.is_finished(), "it was committed, and no relay has come yet");
+    broker.publish(&[message]).await.unwrap();
+    let _worker = builder(&client).register_fn(WORK, |n: u32| async move { n }).start().await.unwrap();
+    assert_eq!(waiting.await.unwrap().unwrap(), 7);
+}
