@@ -240,3 +240,17 @@ async fn a_closed_backend_is_told_to_who_waits() {
     let error = waiting.await.unwrap().unwrap_err();
     assert!(matches!(&error, ResultError::Other(cause) if cause.kind() == ErrorKind::Closed), "{error}");
 }
+
+/// The broker remembers the id of a task that cancelled itself: what became of it stays known.
+#[tokio::test(start_paused = true)]
+async fn an_id_whose_task_cancelled_itself_keeps_its_end() {
+    let harness = Harness::new();
+    let quit = |_: u32| async { Err::<u32, _>(windlass_core::TaskError::cancel("enough")) };
+    let _worker = harness.worker(|worker| worker.register_fn(WORK, quit)).await;
+    let first = harness.enqueue(WORK.call((1,)).id("x")).await.unwrap();
+    assert!(matches!(first.result().await, Err(ResultError::Cancelled { .. })));
+    until("it is settled", || harness.broker().counts().running == 0).await;
+    let again = harness.enqueue(WORK.call((2,)).id("x")).await.unwrap();
+    assert!(!again.is_new());
+    assert!(matches!(again.result_within(secs(60)).await, Err(ResultError::Cancelled { .. })));
+}

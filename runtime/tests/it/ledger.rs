@@ -5,16 +5,18 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use windlass_core::{
-    Broker, CancelOutcome, Capabilities, DeadPage, Delivery, Error, ErrorKind, FetchRequest, LeaseStatus, Location,
-    Message, PublishOutcome, QueueName, Receipt, Result, SettleOutcome, Settlement, State, TaskId,
+    Backend, Broker, CancelOutcome, Capabilities, DeadPage, Delivery, Error, ErrorKind, FetchRequest, LeaseStatus,
+    Location, Message, PublishOutcome, QueueName, Receipt, Record, Result, SettleOutcome, Settlement, State, TaskId,
+    Token,
 };
 use windlass_runtime::{ResultError, TaskHandle};
 use windlass_testing::fault::{BackendCall, FaultyBackend};
-use windlass_testing::{MemoryBackend, MemoryBroker};
+use windlass_testing::{MemoryBackend, MemoryBroker, fixture};
 
 use crate::support::{HOUR, Log, WORK, builder, client, default_queue, secs, until};
 
-/// A broker that neither finds nor removes what waits, and takes any id.
+/// A broker that neither finds nor removes what waits, takes any id, and says that claims last as long
+/// as a connection.
 #[derive(Debug, Clone)]
 struct Plain(MemoryBroker);
 
@@ -22,6 +24,7 @@ struct Plain(MemoryBroker);
 impl Broker for Plain {
     fn capabilities(&self) -> Capabilities {
         let mut capabilities = self.0.capabilities();
+        capabilities.lease = false;
         capabilities.cancel = false;
         capabilities.locate = false;
         capabilities.idempotent = false;
@@ -258,4 +261,53 @@ async fn a_task_that_is_published_later_is_waited_for() {
     broker.publish(&[message]).await.unwrap();
     let _worker = builder(&client).register_fn(WORK, |n: u32| async move { n }).start().await.unwrap();
     assert_eq!(waiting.await.unwrap().unwrap(), 7);
+}
+
+/// A crash between a copy and the acknowledgement leaves two messages: when the later one has begun,
+/// the earlier one must not be held for as long as the connection.
+#[tokio::test(start_paused = true)]
+async fn fault_83_a_second_copy_that_is_superseded_is_removed() {
+    let scene = Scene::new();
+    let handle = scene.client.enqueue(WORK.call((1,))).await.unwrap();
+    let request = FetchRequest { queue: default_queue(), max: 1, lease: secs(1) };
+    let lost = scene.broker.fetch(&request).await.unwrap().remove(0);
+    let later = Record { token: Token(u64::MAX / 2), ..fixture::record(State::Running) };
+    scene.backend.save(&[Record { id: lost.receipt.id, ..later }]).await.unwrap();
+    let _worker = scene.worker().await;
+    until("the superseded one is removed", || scene.is_done()).await;
+    assert_eq!(scene.runs.len(), 0, "the later copy runs elsewhere");
+    assert_eq!(handle.status().await.unwrap().unwrap().state, State::Running);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_live_task_behind_many_that_have_ended_runs() {
+    let scene = Scene::new();
+    for n in 0..14 {
+        scene.enqueue(&format!("gone-{n}"), n).await.cancel().await.unwrap();
+    }
+    let alive = scene.enqueue("alive", 99).await;
+    // A call of a broker is given up after 30 s: were all of them looked into in one, that would be while
+    // the live one is in hand.
+    for nth in 1..=20 {
+        scene.backend.delay(BackendCall::Load, nth, Duration::from_millis(2_100));
+    }
+    let runs = scene.runs.clone();
+    let work = move |n: u32| {
+        runs.push(n);
+        async move { n }
+    };
+    // A claim that nobody knows of would last as long as the connection; here, as long as the lease.
+    let worker = builder(&scene.client).concurrency(1).lease(HOUR).register_fn(WORK, work);
+    let _worker = worker.start().await.unwrap();
+    until_within("it runs", secs(600), || scene.runs.len() == 1).await;
+    assert_eq!(scene.runs.all(), [99]);
+    assert_eq!(alive.result().await.unwrap(), 99);
+}
+
+async fn until_within(what: &str, limit: Duration, holds: impl Fn() -> bool) {
+    let start = tokio::time::Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < limit, "not within {limit:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }

@@ -347,3 +347,21 @@ async fn a_failure_is_not_hidden_by_a_loss() {
     let progress = dead(&harness).await[0].progress;
     assert_eq!((progress.failures, progress.losses), (2, 1));
 }
+
+/// Three workers were lost that had only fetched it. Then one began and gave it back: that is no loss.
+#[tokio::test(start_paused = true)]
+async fn a_task_that_is_given_back_after_losses_is_not_poison() {
+    let harness = Harness::new();
+    let handle = harness.enqueue(WORK.call((1,))).await.unwrap();
+    for _ in 0..3 {
+        assert_eq!(claim(&harness, secs(1)).await.len(), 1);
+        sleep(secs(2)).await;
+    }
+    let runs = Log::new();
+    let first = harness.worker(|worker| named("a", &runs, 3_600)(worker).grace(secs(1))).await;
+    until("it has begun", || runs.len() == 1).await;
+    assert_eq!(first.shutdown().await.released, 1);
+    let _second = harness.worker(named("b", &runs, 1)).await;
+    assert_eq!(handle.result().await.unwrap(), 1);
+    assert_eq!(runs.all(), [("a", 1), ("b", 1)]);
+}
