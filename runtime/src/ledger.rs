@@ -4,7 +4,7 @@
 //! waits: it can neither remove it nor refuse a second one of the same id. The records of the
 //! backend can stand in, because a record that has ended says that its message must not run (again).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -130,6 +130,28 @@ impl Ledger {
     }
 }
 
+/// What becomes of a message that is to be published.
+enum Fate {
+    Sent,
+    /// There is a task of that id.
+    Taken,
+    /// It has the id of another one of this call: that which is sent in this place.
+    AsFor(usize),
+}
+
+impl Fate {
+    fn without_sending(&self, outcomes: &[PublishOutcome]) -> Option<PublishOutcome> {
+        match self {
+            Self::Sent => None,
+            Self::Taken => Some(PublishOutcome::Duplicate),
+            Self::AsFor(place) => Some(match outcomes.get(*place) {
+                Some(PublishOutcome::Rejected(error)) => PublishOutcome::Rejected(error.duplicate()),
+                _ => PublishOutcome::Duplicate,
+            }),
+        }
+    }
+}
+
 fn settlement(delivery: &Delivery, disposition: Disposition, state: State) -> Settlement {
     let Delivery { receipt, progress, .. } = delivery;
     Settlement { receipt: receipt.clone(), disposition, progress: *progress, state, remember: None, reason: None }
@@ -147,20 +169,31 @@ impl Broker for Ledger {
         if self.broker.capabilities().idempotent || chosen().next().is_none() {
             return self.broker.publish(messages).await;
         }
-        let mut taken: HashSet<TaskId> = self.stored(chosen()).await?.into_keys().collect();
-        let is_new = |message: &Message| message.remember.is_none() || taken.insert(message.id.clone());
-        let kept: Vec<bool> = messages.iter().map(is_new).collect();
-        let sent: Vec<Message> =
-            messages.iter().zip(&kept).filter(|(_, kept)| **kept).map(|(message, _)| message.clone()).collect();
-        let mut outcomes = self.broker.publish(&sent).await?;
+        let taken = self.stored(chosen()).await?;
+        let (mut sent, mut places) = (Vec::with_capacity(messages.len()), HashMap::new());
+        let mut plan = Vec::with_capacity(messages.len());
+        for message in messages {
+            let first = places.get(&message.id).copied();
+            plan.push(match first {
+                _ if message.remember.is_none() => Fate::Sent,
+                _ if taken.contains_key(&message.id) => Fate::Taken,
+                Some(place) => Fate::AsFor(place),
+                None => {
+                    places.insert(&message.id, sent.len());
+                    Fate::Sent
+                }
+            });
+            if let Some(Fate::Sent) = plan.last() {
+                sent.push(message.clone());
+            }
+        }
+        let outcomes = self.broker.publish(&sent).await?;
         let accepted = sent.iter().zip(&outcomes).filter(|(_, outcome)| outcome.is_accepted());
         let chosen = accepted.filter(|(message, _)| message.remember.is_some()).map(|(message, _)| message.id.clone());
         self.note(&chosen.collect::<Vec<_>>()).await;
-        let mut answers = outcomes.drain(..);
-        Ok(kept
-            .iter()
-            .filter_map(|kept| if *kept { answers.next() } else { Some(PublishOutcome::Duplicate) })
-            .collect())
+        let repeated: Vec<Option<PublishOutcome>> = plan.iter().map(|fate| fate.without_sending(&outcomes)).collect();
+        let mut answers = outcomes.into_iter();
+        Ok(repeated.into_iter().filter_map(|repeated| repeated.or_else(|| answers.next())).collect())
     }
 
     async fn ready(&self, queue: &QueueName, wait: Duration) -> Result<()> {

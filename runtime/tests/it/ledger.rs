@@ -32,6 +32,10 @@ impl Broker for Plain {
     }
 
     async fn publish(&self, messages: &[Message]) -> Result<Vec<PublishOutcome>> {
+        if messages.iter().any(|message| message.payload.len() > 100) {
+            let full = |_| PublishOutcome::Rejected(Error::new(ErrorKind::Rejected, "publish", "the queue is full"));
+            return Ok(messages.iter().map(full).collect());
+        }
         let forgetful = |message: &Message| Message { remember: None, ..message.clone() };
         self.0.publish(&messages.iter().map(forgetful).collect::<Vec<_>>()).await
     }
@@ -310,4 +314,16 @@ async fn until_within(what: &str, limit: Duration, holds: impl Fn() -> bool) {
         assert!(start.elapsed() < limit, "not within {limit:?}: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+/// Two calls of one id that travel together, of which the first is refused: there is no task, so the
+/// second must not be told that there is.
+#[tokio::test(start_paused = true)]
+async fn a_second_call_of_a_refused_id_is_refused_too() {
+    let scene = Scene::new();
+    let large = || windlass_core::Call::<u32>::raw("work", "x".repeat(200)).id("once");
+    for answer in scene.client.enqueue_many([large(), large()]).await {
+        assert_eq!(answer.unwrap_err().kind(), ErrorKind::Rejected);
+    }
+    assert!(scene.enqueue("once", 1).await.is_new());
 }
