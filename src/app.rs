@@ -1,10 +1,14 @@
 use std::sync::Arc;
 
-use windlass_core::{Backend, Broker, Call, DeadPage, Options, QueueName, Result, TaskId};
-use windlass_runtime::{Client, ClientSettings, TaskHandle, WorkerBuilder, WorkerSettings};
+use windlass_core::broker::Overflow;
+use windlass_core::{Backend, Broker, Call, DeadPage, IntoFlow, Options, QueueName, Result, TaskId};
+use windlass_runtime::{
+    Cancellation, Client, ClientSettings, DeadLetters, FlowHandle, Queue, TaskHandle, WorkerBuilder, WorkerSettings,
+};
 
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::connect::{self, Stores};
+use crate::periodic;
 
 /// An application's connection to its tasks: sends them, waits for them, and makes workers.
 /// Cheap to clone.
@@ -14,6 +18,8 @@ pub struct Windlass {
     worker: Arc<WorkerSettings>,
     #[cfg(feature = "postgres")]
     pub(crate) outbox: Option<windlass_backend_postgres::Outbox>,
+    #[cfg(feature = "periodic")]
+    pub(crate) no_scheduler: bool,
 }
 
 impl Windlass {
@@ -58,9 +64,30 @@ impl Windlass {
         self.client.enqueue_many(calls).await
     }
 
+    /// Enqueues a workflow: tasks that follow from each other; see [`Client::enqueue_flow`].
+    ///
+    /// # Errors
+    /// As [`Client::enqueue_flow`].
+    pub async fn enqueue_flow<F: IntoFlow>(&self, flow: F) -> Result<FlowHandle<F::Output>> {
+        self.client.enqueue_flow(flow).await
+    }
+
+    /// A handle to a workflow that was enqueued elsewhere; `O` is what its result is read as.
+    pub fn flow_of<O>(&self, id: TaskId) -> FlowHandle<O> {
+        self.client.flow_of(id)
+    }
+
     /// A handle to a task that was enqueued elsewhere, in that queue; `O` is what its result is read as.
     pub fn handle_of<O>(&self, id: TaskId, queue: QueueName) -> TaskHandle<O> {
         self.client.handle_of(id, queue)
+    }
+
+    /// Cancels a task by its id and its queue, from any process; see [`TaskHandle::cancel`].
+    ///
+    /// # Errors
+    /// As [`TaskHandle::cancel_because`].
+    pub async fn cancel(&self, id: TaskId, queue: QueueName, reason: Option<&str>) -> Result<Cancellation> {
+        self.client.cancel(id, queue, reason).await
     }
 
     /// Lists tasks that failed for good, the oldest first; see [`Client::dead_letters`].
@@ -79,11 +106,29 @@ impl Windlass {
         self.client.replay(queue, ids).await
     }
 
+    /// The dead letters of a queue: to list, to replay as they were or edited, or to discard them.
+    ///
+    /// # Errors
+    /// `Invalid` if that is no name of a queue.
+    pub fn dead(&self, queue: impl AsRef<str>) -> Result<DeadLetters> {
+        self.client.dead(queue)
+    }
+
+    /// A queue as a whole: to pause, to resume, to purge, or to move its tasks.
+    ///
+    /// # Errors
+    /// `Invalid` if that is no name of a queue.
+    pub fn queue(&self, queue: impl AsRef<str>) -> Result<Queue> {
+        self.client.queue(queue)
+    }
+
     /// A worker to add tasks to and start.
     pub fn worker(&self) -> WorkerBuilder {
         let worker = WorkerBuilder::new(&self.client, WorkerSettings::clone(&self.worker));
         #[cfg(feature = "postgres")]
         let worker = self.with_relay(worker);
+        #[cfg(feature = "periodic")]
+        let worker = self.with_scheduler(worker);
         worker
     }
 
@@ -110,6 +155,8 @@ pub struct Builder {
     defaults: Options,
     #[cfg(feature = "postgres")]
     pub(crate) outbox_pool: Option<sqlx::PgPool>,
+    #[cfg(feature = "periodic")]
+    pub(crate) no_scheduler: bool,
 }
 
 impl Builder {
@@ -143,6 +190,14 @@ impl Builder {
         self
     }
 
+    /// How many tasks may wait in a queue, those that wait for their time included, and what happens
+    /// beyond; wins over the section `queues.<name>`.
+    pub fn queue_limit(mut self, queue: impl Into<String>, max_length: u64, overflow: Overflow) -> Self {
+        let limited = self.config.queues.entry(queue.into()).or_default();
+        (limited.max_length, limited.overflow) = (Some(max_length), Some(overflow));
+        self
+    }
+
     /// Checks everything and connects.
     ///
     /// # Errors
@@ -152,24 +207,36 @@ impl Builder {
         let config = &self.config;
         let payload_limit = config.limits.checked_payload()?;
         let defaults = self.defaults.or(&config.defaults.options()?);
-        let worker = config.worker.settings(&defaults, payload_limit)?;
+        let mut worker = config.worker.settings(&defaults, payload_limit)?;
+        let limits = config::limits(&config.queues)?;
         #[cfg(not(feature = "postgres"))]
         connect::no_outbox(config)?;
+        periodic::check(&config.periodic)?;
         let (broker, backend) = match self.stores {
             Some(stores) => stores,
-            None => connect::stores(config).await?,
+            None => {
+                worker.addresses = connect::addresses(config);
+                connect::stores(config).await?
+            }
         };
         let mut settings = ClientSettings::default();
         settings.defaults = defaults;
         settings.payload_limit = payload_limit;
         settings.remember = config.limits.remember;
+        settings.limits = limits;
+        settings.check(&broker.capabilities())?;
         #[cfg(feature = "postgres")]
         let outbox = crate::outbox::open(config.outbox.as_ref(), self.outbox_pool).await?;
-        Ok(Windlass {
+        let app = Windlass {
             client: Client::new(broker, backend, settings),
             worker: Arc::new(worker),
             #[cfg(feature = "postgres")]
             outbox,
-        })
+            #[cfg(feature = "periodic")]
+            no_scheduler: self.no_scheduler,
+        };
+        #[cfg(feature = "periodic")]
+        app.ensure(&config.periodic).await?;
+        Ok(app)
     }
 }

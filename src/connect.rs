@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use windlass_core::{Backend, Broker, Error, ErrorKind, Result};
+use windlass_runtime::Addresses;
 
 use crate::config::{AdapterConfig, Config};
 
@@ -95,6 +96,29 @@ pub(crate) async fn stores(config: &Config) -> Result<Stores> {
         _ => None,
     };
     Ok((broker, backend))
+}
+
+/// Where the stores are, for people: without user, password and parameters.
+pub(crate) fn addresses(config: &Config) -> Addresses {
+    let broker = config.broker.url();
+    let backend = match &config.backend {
+        Some(backend) => backend.url(),
+        None if adapter(Role::Broker, &config.broker).is_ok_and(Adapter::is_backend) => broker,
+        None => "none",
+    };
+    Addresses { broker: address(broker), backend: address(backend) }
+}
+
+fn address(url: &str) -> Option<String> {
+    let (scheme, rest) = url.split_once("://")?;
+    let place = match rest.rsplit_once('@') {
+        // It cannot be told what belongs to a password here.
+        Some((before, _)) if before.contains(['?', '#']) => "***",
+        Some((_, place)) => place,
+        None => rest,
+    };
+    let place = place.split(['?', '#']).next().unwrap_or_default();
+    Some(format!("{scheme}://{place}"))
 }
 
 fn adapter(role: Role, config: &AdapterConfig) -> Result<Adapter> {
@@ -213,6 +237,26 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::Config);
         for part in ["broker.url", "the feature \"redis\"", "not compiled in", "--features redis"] {
             assert!(error.to_string().contains(part), "{part:?} is missing in: {error}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod address {
+    use super::address;
+
+    #[test]
+    fn an_address_holds_no_secret() {
+        for (url, shown) in [
+            ("redis://me:secret@host:6379/1?ssl=no", Some("redis://host:6379/1")),
+            ("postgres://me:se@cret@host/db", Some("postgres://host/db")),
+            ("amqp://me:se?cret@host/%2f", Some("amqp://***")),
+            ("postgres://host/db?password=se@cret", Some("postgres://***")),
+            ("redis://host", Some("redis://host")),
+            ("memory://", Some("memory://")),
+            ("none", None),
+        ] {
+            assert_eq!(address(url).as_deref(), shown, "{url}");
         }
     }
 }

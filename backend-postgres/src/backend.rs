@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use sqlx::PgPool;
-use windlass_core::{Backend, BackendCapabilities, Error, ErrorKind, Record, Result, SaveOutcome, TaskId};
+use windlass_core::{Backend, BackendCapabilities, Error, ErrorKind, Notebook, Record, Result, SaveOutcome, TaskId};
 
+use crate::board::Board;
 use crate::config::PostgresBackendConfig;
 use crate::connection::{Link, closed};
 use crate::migrate::{check, migrate_over};
+use crate::notebook::{self, Ears};
 use crate::opener::Opener;
 use crate::retention;
 use crate::statements::Statements;
@@ -23,8 +25,9 @@ const OLDEST: u32 = 130_000;
 /// Results in Postgres. Cheap to share behind an [`Arc`]; closed when dropped.
 pub struct PostgresBackend {
     thread: Thread,
-    store: Arc<Store>,
-    hub: WaitHub,
+    pub(crate) store: Arc<Store>,
+    pub(crate) ears: Arc<Ears>,
+    pub(crate) hub: WaitHub,
 }
 
 impl PostgresBackend {
@@ -82,11 +85,13 @@ impl PostgresBackend {
 
     fn over(thread: Thread, link: Link) -> Self {
         let schema = link.config().schema.clone();
-        let channel = format!("{schema}_result");
-        let store = Arc::new(Store { link, statements: Statements::new(&schema, &channel) });
-        let hub = WaitHub::new(thread.spawner(), Arc::clone(&store), channel);
+        let [results, signals] = [format!("{schema}_result"), format!("{schema}_signal")];
+        let statements = Statements::new(&schema, &results);
+        let store = Arc::new(Store { link, statements, notebook: notebook::Statements::new(&schema, &signals) });
+        let ears = Arc::new(Ears::new());
+        let hub = WaitHub::new(thread.spawner(), Board::new(Arc::clone(&store)), Arc::clone(&ears), [results, signals]);
         thread.spawner().detach(retention::serve(Arc::clone(&store)));
-        Self { thread, store, hub }
+        Self { thread, store, ears, hub }
     }
 }
 
@@ -127,10 +132,21 @@ impl Backend for PostgresBackend {
         self.store.forget(ids).await
     }
 
+    fn notebook(&self) -> Option<&dyn Notebook> {
+        Some(self)
+    }
+
     async fn close(&self) {
         self.store.link.close();
         self.hub.close();
         self.thread.stop();
+    }
+}
+
+impl Drop for PostgresBackend {
+    fn drop(&mut self) {
+        // Before the clock that they go by.
+        self.ears.close();
     }
 }
 

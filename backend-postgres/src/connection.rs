@@ -33,6 +33,13 @@ pub(crate) enum Work {
     Write,
 }
 
+/// What a statement has answered.
+pub(crate) struct Answer {
+    pub(crate) rows: Vec<PgRow>,
+    /// It was sent before, and nobody knows what became of that.
+    pub(crate) is_repeated: bool,
+}
+
 /// The connections of one backend.
 #[derive(Clone)]
 pub(crate) struct Link {
@@ -84,6 +91,11 @@ impl Link {
     /// Runs a statement that is harmless to repeat. Goes on if the caller is dropped, so that no
     /// connection is left with half an answer.
     pub(crate) async fn ask(&self, operation: &'static str, work: Work, statement: Statement) -> Result<Vec<PgRow>> {
+        self.try_to(operation, work, statement).await.map(|answer| answer.rows)
+    }
+
+    /// As [`Link::ask`], for a statement that answers otherwise when it is repeated.
+    pub(crate) async fn try_to(&self, operation: &'static str, work: Work, statement: Statement) -> Result<Answer> {
         if self.is_closed() {
             return Err(closed(operation));
         }
@@ -113,14 +125,14 @@ impl Link {
 }
 
 impl Lanes {
-    async fn persist(&self, operation: &'static str, work: Work, statement: Statement) -> Result<Vec<PgRow>> {
+    async fn persist(&self, operation: &'static str, work: Work, statement: Statement) -> Result<Answer> {
         let begin = Instant::now();
         let limit = self.opener.config.operation_timeout;
         let lane = if work == Work::Read { &self.read } else { &self.write };
         let (mut repeats, mut reconnects, mut uncertain) = (0, 0, false);
         loop {
             let failure = match lane.once(operation, statement.clone(), begin + limit).await {
-                Ok(rows) => return Ok(rows),
+                Ok(rows) => return Ok(Answer { rows, is_repeated: uncertain }),
                 Err(failure) => failure,
             };
             uncertain |= failure.error.kind() == ErrorKind::Unknown;

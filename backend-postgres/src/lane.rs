@@ -31,6 +31,12 @@ pub(crate) struct Statement {
     pub(crate) arguments: PgArguments,
 }
 
+impl Statement {
+    pub(crate) fn new(sql: &Arc<str>, arguments: PgArguments) -> Self {
+        Self { sql: Arc::clone(sql), arguments }
+    }
+}
+
 /// An error, and what to do about it.
 #[derive(Debug)]
 pub(crate) struct Failure {

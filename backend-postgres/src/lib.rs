@@ -9,6 +9,7 @@ mod lane;
 mod lent;
 mod listener;
 mod migrate;
+mod notebook;
 mod opener;
 pub mod outbox;
 mod poll;

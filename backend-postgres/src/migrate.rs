@@ -24,6 +24,8 @@ struct Migration {
 const MIGRATIONS: &[Migration] = &[
     Migration { name: "results", sql: include_str!("../migrations/0001_results.sql") },
     Migration { name: "outbox", sql: include_str!("../migrations/0002_outbox.sql") },
+    Migration { name: "notebook", sql: include_str!("../migrations/0003_notebook.sql") },
+    Migration { name: "outbox_limit", sql: include_str!("../migrations/0004_outbox_limit.sql") },
 ];
 
 /// The version of the tables that this crate works with.

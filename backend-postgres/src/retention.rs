@@ -24,26 +24,30 @@ const OVERLAP_MICROS: i64 = 300_000_000;
 /// other one has.
 pub(crate) async fn serve(store: Arc<Store>) {
     let span = store.link.config().cleanup;
-    let mut done = 0;
+    let (results, notes) = (&store.statements, &store.notebook);
+    let mut ends = [&results.clean_results, &notes.clean_notes, &notes.clean_sets].map(|sql| (sql, 0));
     loop {
         // Processes that were started together do not stay together.
         sleep(span.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
-        if let Err(error) = clean_up(&store, &mut done).await {
+        if let Err(error) = clean_up(&store, &mut ends).await {
             tracing::debug!(target: "windlass::backend::postgres", "clean-up: {error}; later again");
         }
     }
 }
 
-async fn clean_up(store: &Store, done: &mut i64) -> Result<()> {
+/// `ends` are statements that go by the time of the end, and how far each of them has come.
+async fn clean_up(store: &Store, ends: &mut [(&Arc<str>, i64)]) -> Result<()> {
     // What was removed stays in the index until it is vacuumed, which an old transaction can hold up
     // for hours; so each batch begins where the one before has ended.
-    let mut from = *done - OVERLAP_MICROS;
-    let statements = &store.statements;
-    while clean(store, &statements.clean_results, Some(&mut from)).await? {
-        sleep(BREAK).await;
+    for (sql, done) in ends {
+        let mut from = *done - OVERLAP_MICROS;
+        while clean(store, sql, Some(&mut from)).await? {
+            sleep(BREAK).await;
+        }
+        *done = from.max(*done);
     }
-    *done = from.max(*done);
-    for sql in [&statements.clean_told, &statements.clean_listeners] {
+    let (results, notes) = (&store.statements, &store.notebook);
+    for sql in [&results.clean_told, &results.clean_listeners, &notes.clean_places, &notes.clean_listeners] {
         while clean(store, sql, None).await? {
             sleep(BREAK).await;
         }

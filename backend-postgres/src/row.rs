@@ -100,7 +100,7 @@ pub(crate) fn arguments(
 }
 
 /// A retention in milliseconds, none for ever.
-fn lifetime(retention: Retention) -> Option<i64> {
+pub(crate) fn lifetime(retention: Retention) -> Option<i64> {
     /// About 10,000 years; the server's time ends some 290,000 years from now.
     const LONGEST: i64 = 315_576_000_000_000;
     match retention {

@@ -27,24 +27,27 @@ pub(crate) struct Statements {
 impl Statements {
     /// `schema` is checked; `channel` is where ends are announced.
     pub(crate) fn new(schema: &str, channel: &str) -> Self {
-        let in_place = |sql: String| -> Arc<str> {
-            let sql = sql.replace("{schema}", &format!("\"{schema}\"")).replace("{channel}", channel);
-            // Indentation is sent and compared with every call.
-            sql.split_whitespace().collect::<Vec<_>>().join(" ").into()
-        };
+        let text = |sql: &str| in_place(schema, channel, sql);
         Self {
-            save: in_place(save()),
-            save_any: in_place(save_any()),
-            load: in_place(load("")),
-            ended: in_place(load(&format!("AND state IN {FINAL}"))),
-            told: in_place(TOLD.to_owned()),
-            forget: in_place(FORGET.to_owned()),
-            listen: in_place(LISTEN.to_owned()),
-            clean_results: in_place(clean_results()),
-            clean_told: in_place(clean("told", "id", "expires_at")),
-            clean_listeners: in_place(clean("listener", "name", "until")),
+            save: text(&save()),
+            save_any: text(&save_any()),
+            load: text(&load("")),
+            ended: text(&load(&format!("AND state IN {FINAL}"))),
+            told: text(TOLD),
+            forget: text(FORGET),
+            listen: text(LISTEN),
+            clean_results: text(&clean_results()),
+            clean_told: text(&clean("told", "id", "expires_at")),
+            clean_listeners: text(&clean("listener", "name", "until")),
         }
     }
+}
+
+/// A statement with the schema and the channel in their places.
+pub(crate) fn in_place(schema: &str, channel: &str, sql: &str) -> Arc<str> {
+    let sql = sql.replace("{schema}", &format!("\"{schema}\"")).replace("{channel}", channel);
+    // Indentation is sent and compared with every call.
+    sql.split_whitespace().collect::<Vec<_>>().join(" ").into()
 }
 
 const FINAL: &str = "('succeeded', 'failed', 'cancelled', 'expired')";
@@ -195,12 +198,13 @@ fn clean_results() -> String {
     )
 }
 
-fn clean(table: &str, key: &str, end: &str) -> String {
+/// Removes what has ended, at most [`CLEANUP_ROWS`] rows; answers how many there were.
+pub(crate) fn clean(table: &str, key: &str, end: &str) -> String {
     format!(
         "WITH over AS MATERIALIZED (
             SELECT {key} FROM {{schema}}.{table} WHERE {end} <= now() LIMIT {CLEANUP_ROWS} FOR UPDATE SKIP LOCKED
         ), removed AS (
-            DELETE FROM {{schema}}.{table} WHERE {key} IN (SELECT {key} FROM over)
+            DELETE FROM {{schema}}.{table} WHERE ({key}) IN (SELECT {key} FROM over)
         )
         SELECT count(*) FROM over"
     )

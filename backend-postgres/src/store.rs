@@ -1,6 +1,7 @@
 //! Saves, loads and forgets records.
 
 use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
 use std::sync::Arc;
 
 use sqlx::postgres::PgRow;
@@ -10,6 +11,7 @@ use windlass_core::{Error, ErrorKind, Record, Result, SaveOutcome, TaskId};
 
 use crate::connection::{Link, Work};
 use crate::lane::Statement;
+use crate::notebook;
 use crate::row::{Columns, arguments, read, read_told};
 use crate::statements::Statements;
 
@@ -17,6 +19,7 @@ use crate::statements::Statements;
 pub(crate) struct Store {
     pub(crate) link: Link,
     pub(crate) statements: Statements,
+    pub(crate) notebook: notebook::Statements,
 }
 
 impl Store {
@@ -24,7 +27,7 @@ impl Store {
     pub(crate) async fn save(&self, records: &[Record]) -> Result<Vec<SaveOutcome>> {
         let mut outcomes = Vec::with_capacity(records.len());
         for batch in batches(records, Record::weight) {
-            for round in distinct(batch) {
+            for round in distinct(batch, |record| &record.id) {
                 self.save_round(round, &mut outcomes).await?;
             }
         }
@@ -85,7 +88,7 @@ impl Store {
     pub(crate) async fn forget(&self, ids: &[TaskId]) -> Result<()> {
         for ids in ids.chunks(BATCH_ITEMS) {
             let forget = by_ids("forget", &self.statements.forget, ids)?;
-            self.link.ask("forget", Work::Write, forget).await.map_err(unavailable)?;
+            self.link.ask("forget", Work::Write, forget).await.map_err(|error| unavailable("forget", error))?;
         }
         Ok(())
     }
@@ -101,10 +104,10 @@ impl Store {
     }
 }
 
-/// Removing again what is gone changes nothing, so a lost answer is no more than that.
-fn unavailable(error: Error) -> Error {
+/// Of what can be done any number of times, a lost answer is no more than that.
+pub(crate) fn unavailable(operation: &'static str, error: Error) -> Error {
     match error.kind() {
-        ErrorKind::Unknown => Error::new(ErrorKind::Unavailable, "forget", error.message()).with_source(error),
+        ErrorKind::Unknown => Error::new(ErrorKind::Unavailable, operation, error.message()).with_source(error),
         _ => error,
     }
 }
@@ -121,19 +124,19 @@ fn passed(rows: &[PgRow]) -> Result<Option<Vec<String>>> {
     read.map_err(|error| Error::new(ErrorKind::Internal, "save", error.to_string()))
 }
 
-/// Splits where an id comes again, because a statement can touch a row only once.
-fn distinct(records: &[Record]) -> Vec<&[Record]> {
+/// Splits where a key comes again, because a statement can touch a row only once.
+pub(crate) fn distinct<T, K: Eq + Hash>(items: &[T], key: impl Fn(&T) -> &K) -> Vec<&[T]> {
     let mut runs = Vec::with_capacity(1);
-    let mut seen = HashSet::with_capacity(records.len());
+    let mut seen = HashSet::with_capacity(items.len());
     let mut start = 0;
-    for (index, record) in records.iter().enumerate() {
-        if !seen.insert(&record.id) {
-            runs.push(&records[start..index]);
+    for (index, item) in items.iter().enumerate() {
+        if !seen.insert(key(item)) {
+            runs.push(&items[start..index]);
             seen.clear();
-            seen.insert(&record.id);
+            seen.insert(key(item));
             start = index;
         }
     }
-    runs.push(&records[start..]);
+    runs.push(&items[start..]);
     runs
 }

@@ -2,7 +2,8 @@
 //!
 //! All waits of a backend share one [`Board`], on which each notes its id. Two tasks on the thread
 //! of the connections serve it: [`crate::listener`] hears what is announced, [`crate::poll`] looks up
-//! what is due, for all waits in one statement.
+//! what is due, for all waits in one statement. The connection that listens also hears the signals
+//! of the notebook.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,22 +14,28 @@ use windlass_core::{Record, Result, TaskId};
 
 use crate::board::{Answer, Board};
 use crate::connection::closed;
-use crate::store::Store;
+use crate::listener::Audience;
+use crate::notebook::{self, Ears};
 use crate::thread::Spawner;
 use crate::{listener, poll};
 
-/// All waits of one backend.
+/// All waits of one backend, and who listens to signals.
 pub(crate) struct WaitHub {
     spawner: Spawner,
     board: Arc<Board>,
-    channel: String,
-    served: AtomicBool,
+    audience: Arc<Audience>,
+    is_polled: AtomicBool,
+    is_noted: AtomicBool,
+    is_heard: AtomicBool,
 }
 
 impl WaitHub {
-    /// A hub that starts its tasks at the first wait.
-    pub(crate) fn new(spawner: Spawner, store: Arc<Store>, channel: String) -> Self {
-        Self { spawner, board: Arc::new(Board::new(store)), channel, served: AtomicBool::new(false) }
+    /// A hub that starts its tasks when they are needed first.
+    pub(crate) fn new(spawner: Spawner, board: Board, ears: Arc<Ears>, channels: [String; 2]) -> Self {
+        let board = Arc::new(board);
+        let audience = Arc::new(Audience::new(Arc::clone(&board), ears, channels));
+        let [is_polled, is_noted, is_heard] = [false; 3].map(AtomicBool::new);
+        Self { spawner, board, audience, is_polled, is_noted, is_heard }
     }
 
     /// Waits at most `timeout` until the task has ended.
@@ -54,24 +61,41 @@ impl WaitHub {
 
     fn join(&self, id: &TaskId) -> Result<(Ticket<'_>, Answer)> {
         let (number, answer) = self.board.join(id)?;
-        if !self.served.swap(true, Ordering::Relaxed) {
+        if !self.is_polled.swap(true, Ordering::Relaxed) {
             self.spawner.detach(poll::serve(Arc::clone(&self.board)));
-            if !self.board.store.link.config().pooler {
-                self.spawner.detach(listener::serve(Arc::clone(&self.board), self.channel.clone()));
-            }
+        }
+        if !self.board.store.link.config().pooler {
+            self.hear();
         }
         Ok((Ticket { board: &self.board, id: id.clone(), number }, answer))
     }
 
-    /// Ends all waits.
+    /// Listens to signals, as long as somebody wants them.
+    pub(crate) fn listen(&self) {
+        if !self.is_noted.swap(true, Ordering::Relaxed) {
+            let (store, ears) = (Arc::clone(&self.board.store), Arc::clone(&self.audience.ears));
+            self.spawner.detach(notebook::serve(store, ears));
+        }
+        self.hear();
+    }
+
+    fn hear(&self) {
+        if !self.is_heard.swap(true, Ordering::Relaxed) {
+            self.spawner.detach(listener::serve(Arc::clone(&self.audience)));
+        }
+        self.audience.wanted.notify_one();
+    }
+
+    /// Ends all waits and all listening.
     pub(crate) fn close(&self) {
         self.board.close();
+        self.audience.ears.close();
     }
 }
 
 impl fmt::Debug for WaitHub {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WaitHub").field("channel", &self.channel).field("waiting", &self.board.waiting()).finish()
+        f.debug_struct("WaitHub").field("waiting", &self.board.waiting()).finish_non_exhaustive()
     }
 }
 

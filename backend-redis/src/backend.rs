@@ -4,21 +4,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use windlass_core::{Backend, BackendCapabilities, Error, ErrorKind, Record, Result, SaveOutcome, TaskId};
+use windlass_core::{Backend, BackendCapabilities, Error, ErrorKind, Notebook, Record, Result, SaveOutcome, TaskId};
 
 use crate::config::RedisBackendConfig;
 use crate::connection::Link;
+use crate::ears::Ears;
 use crate::keys::Keys;
 use crate::scripts::Scripts;
+use crate::signals::Topics;
 use crate::store::Store;
 use crate::thread::Thread;
 use crate::wait::WaitHub;
 
-/// Results in Redis. Cheap to share behind an [`Arc`]; closed when dropped.
+/// Results and notes in Redis. Cheap to share behind an [`Arc`]; closed when dropped.
 pub struct RedisBackend {
     thread: Thread,
     store: Arc<Store>,
     hub: WaitHub,
+    topics: Arc<Topics>,
 }
 
 impl RedisBackend {
@@ -43,8 +46,18 @@ impl RedisBackend {
         let thread = Thread::start()?;
         let link = Link::new(thread.spawner(), &config, info)?;
         let store = Arc::new(Store { link, keys: Keys::new(&config.prefix), scripts: Scripts::new() });
-        let hub = WaitHub::new(thread.spawner(), Arc::clone(&store), config.poll);
-        Ok(Self { thread, store, hub })
+        let ears = Arc::new(Ears::new(thread.spawner(), store.link.clone(), config.poll));
+        let hub = WaitHub::new(thread.spawner(), Arc::clone(&store), Arc::clone(&ears), config.poll);
+        let topics = Arc::new(Topics::new(thread.spawner(), Arc::clone(&store), ears));
+        Ok(Self { thread, store, hub, topics })
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub(crate) fn topics(&self) -> &Arc<Topics> {
+        &self.topics
     }
 
     async fn check_version(&self) -> Result<()> {
@@ -91,16 +104,25 @@ impl Backend for RedisBackend {
         self.store.forget(ids).await
     }
 
+    fn notebook(&self) -> Option<&dyn Notebook> {
+        Some(self)
+    }
+
     async fn close(&self) {
         self.store.link.close();
         self.hub.close();
+        self.topics.close();
         self.thread.stop();
     }
 }
 
 impl std::fmt::Debug for RedisBackend {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RedisBackend").field("link", &self.store.link).field("hub", &self.hub).finish()
+        f.debug_struct("RedisBackend")
+            .field("link", &self.store.link)
+            .field("hub", &self.hub)
+            .field("topics", &self.topics)
+            .finish()
     }
 }
 

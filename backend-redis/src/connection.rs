@@ -72,6 +72,11 @@ impl Link {
         &self.opener
     }
 
+    /// Where the server is, for texts.
+    pub(crate) fn address(&self) -> &str {
+        &self.opener.address
+    }
+
     /// How long a request may take.
     pub(crate) fn operation_timeout(&self) -> Duration {
         self.operation_timeout
@@ -232,14 +237,9 @@ impl Opener {
         self.connect(opening).await
     }
 
-    /// A connection that hears already what is published on `channel`.
-    pub(crate) async fn subscription(&self, channel: &str) -> Result<PubSub> {
-        let opening = async {
-            let mut connection = self.client.get_async_pubsub().await?;
-            connection.subscribe(channel).await?;
-            Ok(connection)
-        };
-        self.connect(opening).await
+    /// A connection that can hear what is published.
+    pub(crate) async fn pubsub(&self) -> Result<PubSub> {
+        self.connect(self.client.get_async_pubsub()).await
     }
 
     async fn connect<T>(&self, opening: impl Future<Output = RedisResult<T>>) -> Result<T> {

@@ -9,6 +9,9 @@ pub(crate) struct Scripts {
     pub(crate) save: Script,
     pub(crate) register: Script,
     pub(crate) unregister: Script,
+    pub(crate) note: Script,
+    pub(crate) tidy: Script,
+    pub(crate) gather: Script,
 }
 
 impl Scripts {
@@ -17,6 +20,9 @@ impl Scripts {
             save: Script::new(include_str!("lua/save.lua")),
             register: Script::new(include_str!("lua/register.lua")),
             unregister: Script::new(include_str!("lua/unregister.lua")),
+            note: Script::new(include_str!("lua/note.lua")),
+            tidy: Script::new(include_str!("lua/tidy.lua")),
+            gather: Script::new(include_str!("lua/gather.lua")),
         }
     }
 }

@@ -79,7 +79,8 @@ impl Store {
     pub(crate) async fn load(&self, ids: &[TaskId]) -> Result<Vec<Option<Record>>> {
         let mut records = Vec::with_capacity(ids.len());
         for ids in ids.chunks(BATCH_ITEMS) {
-            let found = self.mget(ids, Keys::status).await?;
+            let keys: Vec<String> = ids.iter().map(|id| self.keys.status(id)).collect();
+            let found = self.mget("load", &keys).await?;
             for (id, bytes) in ids.iter().zip(found) {
                 records.push(bytes.map(|bytes| decode(id, &bytes)).transpose()?);
             }
@@ -93,25 +94,27 @@ impl Store {
         let lacks = |record: &&mut Record| record.state == State::Succeeded && record.result.is_none();
         let mut bare: Vec<&mut Record> = records.iter_mut().flatten().filter(lacks).collect();
         for bare in bare.chunks_mut(BATCH_ITEMS) {
-            let ids: Vec<TaskId> = bare.iter().map(|record| record.id.clone()).collect();
-            for (record, value) in bare.iter_mut().zip(self.mget(&ids, Keys::value).await?) {
+            let keys: Vec<String> = bare.iter().map(|record| self.keys.value(&record.id)).collect();
+            for (record, value) in bare.iter_mut().zip(self.mget("load", &keys).await?) {
                 record.result = value;
             }
         }
         Ok(())
     }
 
-    async fn mget(&self, ids: &[TaskId], key: fn(&Keys, &TaskId) -> String) -> Result<Vec<Option<Bytes>>> {
-        let mut call = redis::cmd("MGET");
-        for id in ids {
-            call.arg(key(&self.keys, id));
+    /// The strings under these keys.
+    pub(crate) async fn mget(&self, operation: &'static str, keys: &[String]) -> Result<Vec<Option<Bytes>>> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
         }
+        let mut call = redis::cmd("MGET");
+        call.arg(keys);
         let send = |mut connection| async move { call.query_async(&mut connection).await };
-        let values: Vec<Option<Bytes>> = self.link.ask("load", false, send).await?;
-        if values.len() == ids.len() {
+        let values: Vec<Option<Bytes>> = self.link.ask(operation, false, send).await?;
+        if values.len() == keys.len() {
             return Ok(values);
         }
-        Err(Error::new(ErrorKind::Internal, "load", format!("{} answers for {} keys", values.len(), ids.len())))
+        Err(Error::new(ErrorKind::Internal, operation, format!("{} answers for {} keys", values.len(), keys.len())))
     }
 
     /// Removes records.
@@ -147,8 +150,8 @@ impl<'a> Row<'a> {
     }
 }
 
-/// A retention as the script takes it.
-fn lifetime(retention: Retention) -> i64 {
+/// A retention as the scripts take it.
+pub(crate) fn lifetime(retention: Retention) -> i64 {
     /// About 30,000 years; Redis refuses what ends after the end of its clock.
     const LONGEST: i64 = 1_000_000_000_000_000;
     match retention {

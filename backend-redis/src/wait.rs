@@ -1,7 +1,7 @@
 //! Waits for the end of tasks: pushed by the server, with polling as the safety net.
 //!
 //! All waits of a backend share one [`Board`], on which each notes its id. Two tasks on the thread
-//! of the connections serve it: [`crate::register`] tells the server who waits, [`crate::inbox`]
+//! of the connections serve it: [`crate::register`] tells the server who waits, [`crate::ears`]
 //! hears what has ended.
 
 use std::fmt;
@@ -13,21 +13,23 @@ use windlass_core::{Record, Result, TaskId};
 
 use crate::board::{Answer, Board};
 use crate::connection::closed;
+use crate::ears::{Ear, Ears};
+use crate::register;
 use crate::store::Store;
 use crate::thread::Spawner;
-use crate::{inbox, register};
 
 /// All waits of one backend.
 pub(crate) struct WaitHub {
     spawner: Spawner,
     board: Arc<Board>,
+    ears: Arc<Ears>,
     served: AtomicBool,
 }
 
 impl WaitHub {
-    /// A hub that starts its tasks at the first wait.
-    pub(crate) fn new(spawner: Spawner, store: Arc<Store>, poll: Duration) -> Self {
-        Self { spawner, board: Arc::new(Board::new(store, poll)), served: AtomicBool::new(false) }
+    /// A hub that listens and registers from the first wait on.
+    pub(crate) fn new(spawner: Spawner, store: Arc<Store>, ears: Arc<Ears>, poll: Duration) -> Self {
+        Self { spawner, board: Arc::new(Board::new(store, poll)), ears, served: AtomicBool::new(false) }
     }
 
     /// Waits at most `timeout` until the task has ended.
@@ -55,7 +57,8 @@ impl WaitHub {
         let (number, answer) = self.board.join(id)?;
         if !self.served.swap(true, Ordering::Relaxed) {
             self.spawner.detach(register::serve(Arc::clone(&self.board)));
-            self.spawner.detach(inbox::serve(Arc::clone(&self.board)));
+            let inbox = self.board.store.keys.inbox(&self.board.inbox);
+            self.ears.add(&inbox, Arc::clone(&self.board) as Arc<dyn Ear>);
         }
         Ok((Ticket { board: &self.board, id: id.clone(), number }, answer))
     }

@@ -9,15 +9,17 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use windlass_core::{
     Broker, CancelOutcome, Capabilities, DeadPage, Delivery, Error, ErrorKind, FetchRequest, LeaseStatus, Location,
-    Message, PublishOutcome, QueueName, Receipt, Result, SettleOutcome, Settlement, TaskId,
+    Message, PublishOutcome, QueueName, Receipt, Replay, Result, SettleOutcome, Settlement, TaskId,
 };
 
 use crate::config::{AmqpBrokerConfig, Place, QueueType};
 use crate::connection::Link;
+use crate::gauge::Gauges;
 use crate::sender::Sender;
 use crate::session::Session;
 use crate::thread::{Spawner, Thread, closed};
 use crate::topology::Topology;
+use crate::trim::Trims;
 use crate::{consume, dead, publish, settle};
 
 /// The RabbitMQ broker. See the documentation of the crate.
@@ -34,8 +36,12 @@ pub(crate) struct Shared {
     pub(crate) spawner: Spawner,
     pub(crate) parts: Arc<Parts>,
     sessions: Mutex<HashMap<QueueName, Arc<Session>>>,
+    /// What waits in queues that are limited.
+    pub(crate) gauges: Gauges,
+    /// When dead letters are looked after.
+    pub(crate) trims: Trims,
     /// One at a time looks at dead letters.
-    pub(crate) reading: tokio::sync::Mutex<()>,
+    pub(crate) reading: Arc<tokio::sync::Mutex<()>>,
     closed: AtomicBool,
     closing: Notify,
 }
@@ -102,7 +108,9 @@ impl AmqpBroker {
             spawner: thread.spawner(),
             parts: Arc::new(parts),
             sessions: Mutex::default(),
-            reading: tokio::sync::Mutex::default(),
+            gauges: Gauges::default(),
+            trims: Trims::default(),
+            reading: Arc::default(),
             closed: AtomicBool::new(false),
             closing: Notify::new(),
             config,
@@ -110,7 +118,7 @@ impl AmqpBroker {
         Ok(Self { shared: Arc::new(shared), thread: Mutex::new(Some(thread)) })
     }
 
-    fn shared(&self) -> Result<&Arc<Shared>> {
+    pub(crate) fn shared(&self) -> Result<&Arc<Shared>> {
         self.shared.check_open()?;
         Ok(&self.shared)
     }
@@ -139,6 +147,22 @@ impl Shared {
         let session = Arc::new(Session::new(queue.clone(), Arc::clone(&self.parts)));
         sessions.insert(queue.clone(), Arc::clone(&session));
         session
+    }
+
+    /// How many messages of a queue have come here and are not fetched.
+    pub(crate) fn buffered(&self, queue: &QueueName) -> u64 {
+        let sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        sessions.get(queue).map_or(0, |session| session.lock().buffer.len() as u64)
+    }
+
+    /// How many nodes hold a queue cannot be asked over AMQP.
+    fn risks(&self) -> Vec<String> {
+        let classic = "classic queues are on one node: what waits is lost with its disk, and cannot be reached \
+                       while it is down (setting: broker.queue_type)";
+        let blocked = "RabbitMQ is low on memory or disk: it takes no messages until that is over";
+        let is_classic = self.config.queue_type == QueueType::Classic;
+        let known = [(is_classic, classic), (self.parts.sender.is_blocked(), blocked)];
+        known.into_iter().filter(|(holds, _)| *holds).map(|(_, text)| text.to_owned()).collect()
     }
 
     async fn close(&self) {
@@ -170,6 +194,7 @@ impl Broker for AmqpBroker {
         capabilities.cancel = false;
         capabilities.locate = false;
         capabilities.idempotent = false;
+        capabilities.drop_oldest = false;
         capabilities.max_payload = config.payload;
         capabilities
     }
@@ -208,8 +233,16 @@ impl Broker for AmqpBroker {
         dead::dead_letters(self.shared()?, queue, cursor, max).await
     }
 
-    async fn replay(&self, queue: &QueueName, ids: &[TaskId]) -> Result<usize> {
-        dead::replay(self.shared()?, queue, ids).await
+    async fn replay(&self, queue: &QueueName, letters: &[Replay]) -> Result<usize> {
+        dead::replay(self.shared()?, queue, letters).await
+    }
+
+    async fn discard(&self, queue: &QueueName, ids: &[TaskId]) -> Result<usize> {
+        dead::discard(self.shared()?, queue, ids).await
+    }
+
+    fn risks(&self) -> Vec<String> {
+        self.shared.risks()
     }
 
     async fn close(&self) {

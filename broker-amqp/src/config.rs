@@ -69,6 +69,11 @@ pub struct AmqpBrokerConfig {
     /// out again. Only told, not set. Default: 30 min, as the server's.
     #[serde(deserialize_with = "deserialize_duration")]
     pub consumer_timeout: Duration,
+    /// How long dead letters are kept. Default: 90 days.
+    #[serde(deserialize_with = "deserialize_duration")]
+    pub dead_ttl: Duration,
+    /// How many dead letters are kept in each queue; the oldest go first. Default: 100,000.
+    pub dead_max: u64,
     /// Largest payload in bytes, at most 16 MiB. Default: 16 MiB less 128 KiB, so that it fits with its
     /// envelope into the 16 MiB that RabbitMQ 4 allows.
     pub payload: usize,
@@ -87,6 +92,8 @@ impl Default for AmqpBrokerConfig {
             operation_timeout: Duration::from_secs(5),
             connect_timeout: Duration::from_secs(5),
             consumer_timeout: Duration::from_secs(30 * 60),
+            dead_ttl: Duration::from_secs(90 * 24 * 3600),
+            dead_max: 100_000,
             payload: limits::PAYLOAD_BYTES_HARD - 128 * 1024,
         }
     }
@@ -161,6 +168,20 @@ impl AmqpBrokerConfig {
         self
     }
 
+    /// Sets how long dead letters are kept.
+    #[must_use]
+    pub fn dead_ttl(mut self, ttl: Duration) -> Self {
+        self.dead_ttl = ttl;
+        self
+    }
+
+    /// Sets how many dead letters are kept in each queue.
+    #[must_use]
+    pub fn dead_max(mut self, max: u64) -> Self {
+        self.dead_max = max;
+        self
+    }
+
     /// Sets the largest payload in bytes.
     #[must_use]
     pub fn payload(mut self, bytes: usize) -> Self {
@@ -190,11 +211,15 @@ impl AmqpBrokerConfig {
             ("broker.operation_timeout", self.operation_timeout),
             ("broker.connect_timeout", self.connect_timeout),
             ("broker.consumer_timeout", self.consumer_timeout),
+            ("broker.dead_ttl", self.dead_ttl),
         ];
         for (field, span) in spans {
             if span < Duration::from_millis(1) || span > Duration::from_secs(10 * 366 * 24 * 3600) {
                 return Err(wrong(field, format_args!("{span:?}"), "1 ms to 10 years"));
             }
+        }
+        if self.dead_max == 0 || self.dead_max > 1_000_000_000 {
+            return Err(wrong("broker.dead_max", self.dead_max, "1 to 1000000000"));
         }
         if self.payload == 0 || self.payload > limits::PAYLOAD_BYTES_HARD {
             let allowed = format!("1 to {}", limits::PAYLOAD_BYTES_HARD);
@@ -237,6 +262,8 @@ impl fmt::Debug for AmqpBrokerConfig {
             .field("operation_timeout", &self.operation_timeout)
             .field("connect_timeout", &self.connect_timeout)
             .field("consumer_timeout", &self.consumer_timeout)
+            .field("dead_ttl", &self.dead_ttl)
+            .field("dead_max", &self.dead_max)
             .field("payload", &self.payload)
             .finish()
     }
@@ -329,6 +356,8 @@ mod tests {
             (base().heartbeat(Duration::from_millis(1500)), "broker.heartbeat: 1.5s is not allowed: 1 to 3600"),
             (base().heartbeat(Duration::ZERO), "broker.heartbeat: 0ns is not allowed"),
             (base().operation_timeout(Duration::ZERO), "broker.operation_timeout: 0ns is not allowed: 1 ms"),
+            (base().dead_ttl(Duration::ZERO), "broker.dead_ttl: 0ns is not allowed: 1 ms"),
+            (base().dead_max(0), "broker.dead_max: 0 is not allowed: 1 to"),
             (base().payload(usize::MAX), "is not allowed: 1 to 16777216"),
         ];
         for (config, expected) in table {

@@ -17,7 +17,7 @@ pub(crate) async fn fetch(shared: &Arc<Shared>, request: &FetchRequest) -> Resul
     let missing = {
         let state = session.lock();
         let wanted = wanted(shared, &state, max);
-        (!state.can_serve(max, wanted)).then_some(wanted)
+        (!state.can_serve(max, request.reserve, wanted)).then_some(wanted)
     };
     if let Some(wanted) = missing {
         let _fetching = Fetching::begin(&session);
@@ -26,7 +26,7 @@ pub(crate) async fn fetch(shared: &Arc<Shared>, request: &FetchRequest) -> Resul
     }
     let (taken, more) = {
         let mut state = session.lock();
-        (state.take(max), !state.buffer.is_empty())
+        (state.take(max, request.reserve), !state.buffer.is_empty())
     };
     if taken.is_empty() {
         session.listen_again();

@@ -47,8 +47,7 @@ impl Stamp {
         let mut headers = FieldTable::default();
         headers.insert(BASE.into(), AMQPValue::LongLongInt(i64::try_from(self.base).unwrap_or(i64::MAX)));
         if self.progress != Progress::default() {
-            let Progress { failures, losses, snoozes, parks } = self.progress;
-            headers.insert(PROGRESS.into(), long(format!("{failures} {losses} {snoozes} {parks}")));
+            headers.insert(PROGRESS.into(), long(self.progress.to_string()));
         }
         if let Some(level) = self.level {
             headers.insert(LEVEL.into(), long(level.as_str()));
@@ -86,7 +85,7 @@ impl Letter {
         let number = |name: &str| get(name).and_then(number);
         let stamp = Stamp {
             base: number(BASE).unwrap_or_default(),
-            progress: get(PROGRESS).and_then(text).map(|text| parse_progress(&text)).unwrap_or_default(),
+            progress: get(PROGRESS).and_then(text).map(|text| Progress::read(&text)).unwrap_or_default(),
             level: get(LEVEL).and_then(text).and_then(|text| text.parse().ok()),
             death: death(&get),
         };
@@ -154,12 +153,6 @@ fn text(value: &AMQPValue) -> Option<String> {
     }
 }
 
-fn parse_progress(text: &str) -> Progress {
-    let mut numbers = text.split(' ').map(|number| number.parse().unwrap_or_default());
-    let mut next = || numbers.next().unwrap_or_default();
-    Progress { failures: next(), losses: next(), snoozes: next(), parks: next() }
-}
-
 /// Microseconds since 1970, a greater number each time.
 pub(crate) fn now() -> u64 {
     static LAST: AtomicU64 = AtomicU64::new(0);
@@ -182,7 +175,7 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        let progress = Progress { failures: 1, losses: 2, snoozes: 3, parks: u32::MAX };
+        let progress = Progress { failures: 1, losses: 2, snoozes: 3, parks: u32::MAX, max_retries: Some(9) };
         let death = Some(("no retry left: \"Gödel\"\n".to_owned(), Timestamp::from_micros(1_763_710_000_000_001)));
         let stamp = Stamp { base: 77, progress, level: Some(Priority::Low), death };
         let id = TaskId::new("invoice:1").unwrap();

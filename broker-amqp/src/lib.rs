@@ -2,16 +2,20 @@
 
 mod absent;
 mod broker;
+mod buffer;
 mod config;
 mod confirm;
 mod connection;
 mod consume;
+mod count;
 mod dead;
 mod delay;
 mod envelope;
 mod error;
+mod gauge;
 mod level;
 mod publish;
+mod reading;
 mod route;
 mod sender;
 mod session;
@@ -22,6 +26,8 @@ mod sweep;
 mod tags;
 mod thread;
 mod topology;
+mod trim;
+mod turn;
 
 pub use broker::AmqpBroker;
 pub use config::{AmqpBrokerConfig, QueueType};

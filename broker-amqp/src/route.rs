@@ -68,12 +68,16 @@ impl Outgoing {
 
     /// A message that comes from a client. A point in time is one of the client's clock.
     pub(crate) fn of(message: &Message) -> Self {
-        let seconds = match message.schedule {
-            Schedule::Now => 0,
-            Schedule::After(delay) => delay::seconds(delay),
-            Schedule::At(at) => delay::seconds(at.since(Timestamp::from(SystemTime::now()))),
-        };
-        let target = Target::level(&message.queue, message.priority(), seconds);
+        let target = Target::level(&message.queue, message.priority(), delay_of(message));
         Self::new(target, &message.id, &Stamp::fresh(), wire::encode(message))
+    }
+}
+
+/// How many seconds a message waits until it is due.
+pub(crate) fn delay_of(message: &Message) -> u32 {
+    match message.schedule {
+        Schedule::Now => 0,
+        Schedule::After(delay) => delay::seconds(delay),
+        Schedule::At(at) => delay::seconds(at.since(Timestamp::from(SystemTime::now()))),
     }
 }

@@ -139,8 +139,7 @@ impl Sender {
     async fn turn(&self, batch: &[&Outgoing], deadline: Instant) -> Result<Vec<Fate>> {
         let late = || too_slow("publish", false, self.link.address());
         let _turn = timeout_at(deadline, self.turns.acquire()).await.map_err(|_| late())?;
-        let live = timeout_at(deadline, self.link.live()).await.map_err(|_| late())??;
-        self.until_unblocked(&live, deadline).await?;
+        let live = self.unblocked(deadline).await?;
         let mut last = None;
         for item in batch.iter().filter(|item| last.replace(&item.target) != Some(&item.target)) {
             self.ensure(&live, &item.target).await?;
@@ -158,7 +157,10 @@ impl Sender {
         Ok(fates)
     }
 
-    async fn until_unblocked(&self, live: &Live, deadline: Instant) -> Result<()> {
+    /// The connection, once the server reads from it.
+    pub(crate) async fn unblocked(&self, deadline: Instant) -> Result<Live> {
+        let late = || too_slow("publish", false, self.link.address());
+        let live = timeout_at(deadline, self.link.live()).await.map_err(|_| late())??;
         while live.connection.status().blocked() {
             if Instant::now() + BLOCKED >= deadline {
                 let text = format!("{BLOCKED_TEXT}; nothing was sent");
@@ -166,7 +168,7 @@ impl Sender {
             }
             sleep(BLOCKED).await;
         }
-        Ok(())
+        Ok(live)
     }
 
     fn refused(&self) -> Error {

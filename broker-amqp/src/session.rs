@@ -15,11 +15,12 @@ use tokio::time::Instant;
 use windlass_core::{Priority, QueueName, Result};
 
 use crate::broker::Parts;
+use crate::buffer::Buffer;
 use crate::config::QueueType;
 use crate::envelope::Letter;
 use crate::error::{INTERNAL_ERROR, code};
 use crate::level::Slot;
-use crate::state::{Arriving, Buffer, Held, Open, State};
+use crate::state::{Arriving, Held, Open, State};
 use crate::tags::Tags;
 
 /// One queue as this broker consumes it.
@@ -267,10 +268,7 @@ impl Session {
     pub(crate) async fn close(self: &Arc<Self>) {
         let Some(open) = self.lock().open.clone() else { return };
         let _ = self.cancel(&open, |_| true).await;
-        let unfetched: Vec<Held> = {
-            let mut state = self.lock();
-            std::iter::from_fn(|| state.buffer.pop()).collect()
-        };
+        let unfetched = self.lock().buffer.drain();
         if !unfetched.is_empty() {
             self.give_back(unfetched).await;
         }

@@ -16,6 +16,7 @@ use crate::level::Slot;
 use crate::route::{Outgoing, Target};
 use crate::session::Session;
 use crate::state::{Claim, Held, State};
+use crate::trim;
 
 pub(crate) async fn settle(shared: &Arc<Shared>, settlements: &[Settlement]) -> Result<Vec<SettleOutcome>> {
     let mut outcomes = vec![SettleOutcome::Lost; settlements.len()];
@@ -23,12 +24,21 @@ pub(crate) async fn settle(shared: &Arc<Shared>, settlements: &[Settlement]) -> 
     for (queue, places) in by_queue(settlements) {
         let session = shared.session(queue);
         let part: Vec<Settlement> = places.iter().map(|place| settlements[*place].clone()).collect();
-        running.push((places, shared.spawner.start(async move { Batch::default().run(&session, part).await })));
+        running.push((queue, places, shared.spawner.start(async move { Batch::default().run(&session, part).await })));
     }
     let mut first = None;
-    for (places, answer) in running {
+    for (queue, places, answer) in running {
         match answer.await? {
-            Ok(answers) => places.into_iter().zip(answers).for_each(|(place, answer)| outcomes[place] = answer),
+            Ok(answers) => {
+                let mut buried = 0;
+                for (place, answer) in places.into_iter().zip(answers) {
+                    outcomes[place] = answer;
+                    buried += u64::from(settlements[place].disposition == Disposition::DeadLetter);
+                }
+                if buried > 0 {
+                    trim::added(shared, queue, buried);
+                }
+            }
             Err(error) => first = first.or(Some(error)),
         }
     }
@@ -190,7 +200,7 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(30);
 
     async fn fetch(broker: &AmqpBroker, queue: &QueueName, count: usize) -> Vec<Delivery> {
-        let request = FetchRequest { queue: queue.clone(), max: count, lease: PATIENCE };
+        let request = FetchRequest::new(queue.clone(), count, PATIENCE);
         let mut all = Vec::new();
         while all.len() < count {
             all.extend(eventually("a message comes", PATIENCE, || async { broker.fetch(&request).await.ok() }).await);

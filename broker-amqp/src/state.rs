@@ -6,11 +6,12 @@ use std::time::Duration;
 use lapin::Channel;
 use lapin::types::ShortString;
 use tokio::time::Instant;
-use windlass_core::{Priority, Progress, TaskId, Timestamp, Token, limits};
+use windlass_core::{Priority, Progress, Reserve, TaskId, Timestamp, Token, limits};
 
+use crate::buffer::Buffer;
 use crate::connection::Live;
 use crate::envelope::{Letter, Stamp};
-use crate::level::{Slot, rank};
+use crate::level::Slot;
 use crate::route::{Outgoing, Target};
 use crate::tags::Tags;
 
@@ -109,75 +110,6 @@ pub(crate) struct Open {
     pub(crate) channel: Channel,
 }
 
-/// What has come and was not fetched: for each level first what goes to its head.
-#[derive(Debug, Default)]
-pub(crate) struct Buffer([VecDeque<Held>; 8]);
-
-impl Buffer {
-    pub(crate) fn len(&self) -> usize {
-        self.0.iter().map(VecDeque::len).sum()
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.iter().all(VecDeque::is_empty)
-    }
-
-    pub(crate) fn push(&mut self, held: Held) {
-        let place = 2 * rank(held.level) + usize::from(held.slot != Slot::Front);
-        self.0[place].push_back(held);
-    }
-
-    /// At the head of their level, in this order.
-    pub(crate) fn push_heads(&mut self, all: Vec<Held>) {
-        for held in all.into_iter().rev() {
-            self.0[2 * rank(held.level)].push_front(held);
-        }
-    }
-
-    pub(crate) fn pop(&mut self) -> Option<Held> {
-        self.0.iter_mut().find_map(VecDeque::pop_front)
-    }
-
-    /// The slots that must be consumed before this buffer tells what is the most urgent.
-    pub(crate) fn more_urgent_than_all(&self, max: usize) -> usize {
-        let mut count = 0;
-        for (place, held) in self.0.iter().enumerate() {
-            count += held.len();
-            if count >= max {
-                return Slot::Level(Priority::Critical).index() + place / 2;
-            }
-        }
-        Slot::ALL.len()
-    }
-
-    pub(crate) fn oldest(&self) -> Option<Instant> {
-        self.0.iter().flatten().map(|held| held.since).min()
-    }
-
-    /// All begin to wait anew.
-    pub(crate) fn refresh(&mut self) {
-        self.0.iter_mut().flatten().for_each(|held| held.since = Instant::now());
-    }
-
-    /// What has come before this time, and whatever goes before it at its level: together they keep
-    /// their order.
-    pub(crate) fn take_stale(&mut self, before: Instant) -> Vec<Held> {
-        let mut stale = Vec::new();
-        for level in self.0.chunks_mut(2) {
-            let is_stale = |held: &Held| held.since <= before;
-            let count = level.iter().flatten().count();
-            let last = level.iter().flatten().rev().position(is_stale);
-            let mut left = last.map_or(0, |fresh| count - fresh);
-            for queue in level {
-                let taken = left.min(queue.len());
-                stale.extend(queue.drain(..taken));
-                left -= taken;
-            }
-        }
-        stale
-    }
-}
-
 impl State {
     /// Whether nothing is held, and nothing has come for so long.
     pub(crate) fn is_quiet(&self, span: Duration) -> bool {
@@ -219,21 +151,21 @@ impl State {
     }
 
     /// Whether a fetch of `max` needs nothing but what has come already.
-    pub(crate) fn can_serve(&self, max: usize, wanted: u16) -> bool {
+    pub(crate) fn can_serve(&self, max: usize, reserve: Reserve, wanted: u16) -> bool {
         if !self.is_alive() || self.arriving.is_some() {
             return false;
         }
-        let urgent = self.buffer.more_urgent_than_all(max);
+        // A level that places are kept for may hold something too.
+        let urgent = if self.buffer.holds(reserve) { self.buffer.more_urgent_than_all(max) } else { Slot::ALL.len() };
         let is_fresh = Slot::ALL[..urgent].iter().all(|slot| self.is_consumed(*slot));
         is_fresh && self.prefetch >= wanted
     }
 
-    /// The most urgent that have come become claims.
-    pub(crate) fn take(&mut self, max: usize) -> Vec<(Claim, Progress, bytes::Bytes)> {
+    /// The most urgent that have come become claims, with what places are kept for.
+    pub(crate) fn take(&mut self, max: usize, reserve: Reserve) -> Vec<(Claim, Progress, bytes::Bytes)> {
         let mut taken = Vec::with_capacity(max.min(self.buffer.len()));
-        while taken.len() < max
-            && let Some(held) = self.buffer.pop()
-        {
+        let mut shares = self.buffer.shares(max, reserve);
+        while let Some(held) = self.buffer.pop(&mut shares) {
             let claim = (held.letter.id.clone(), held.token);
             taken.push((claim.clone(), held.progress, held.letter.bytes.clone()));
             self.claims.insert(claim, held);

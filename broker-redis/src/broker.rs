@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use redis::Value;
 use windlass_core::{
     Broker, CancelOutcome, Capabilities, DeadPage, Delivery, FetchRequest, LeaseStatus, Location, Message,
-    PublishOutcome, QueueName, Receipt, Result, SettleOutcome, Settlement, TaskId,
+    PublishOutcome, QueueName, Receipt, Replay, Result, SettleOutcome, Settlement, TaskId,
 };
 
 use crate::bell::Bell;
@@ -163,8 +163,16 @@ impl Broker for RedisBroker {
         inspect::dead_letters(self.shared()?, queue, cursor, max).await
     }
 
-    async fn replay(&self, queue: &QueueName, ids: &[TaskId]) -> Result<usize> {
-        inspect::replay(self.shared()?, queue, ids).await
+    async fn replay(&self, queue: &QueueName, letters: &[Replay]) -> Result<usize> {
+        inspect::replay(self.shared()?, queue, letters).await
+    }
+
+    async fn discard(&self, queue: &QueueName, ids: &[TaskId]) -> Result<usize> {
+        inspect::discard(self.shared()?, queue, ids).await
+    }
+
+    fn risks(&self) -> Vec<String> {
+        self.shared.commands.risks()
     }
 
     async fn close(&self) {

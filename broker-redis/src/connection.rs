@@ -45,6 +45,8 @@ struct Inner {
     failures: AtomicU64,
     generations: AtomicU64,
     warned: Once,
+    /// What could be lost on the server, as the last connection has found it.
+    risks: Mutex<Vec<String>>,
 }
 
 /// A connection that is open as far as we know.
@@ -83,6 +85,7 @@ impl Link {
             failures: AtomicU64::new(0),
             generations: AtomicU64::new(0),
             warned: Once::new(),
+            risks: Mutex::default(),
         })))
     }
 
@@ -99,6 +102,11 @@ impl Link {
     /// What the server calls this connection, if it is open.
     pub(crate) fn id(&self) -> Option<i64> {
         self.0.current()?.id
+    }
+
+    /// What could be lost on the server, as the last connection has found it.
+    pub(crate) fn risks(&self) -> Vec<String> {
+        self.0.risks.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Runs a script. One attempt: what can be repeated is known to the caller.
@@ -245,6 +253,7 @@ impl Inner {
             let server = Server::read(&mut connection).await.map_err(|cause| self.unreachable(cause))?;
             server.check(&self.address)?;
             self.warned.call_once(|| server.warn(&self.address));
+            *self.risks.lock().unwrap_or_else(PoisonError::into_inner) = server.risks();
         }
         Ok(Live { generation, connection, id })
     }

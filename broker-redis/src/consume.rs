@@ -7,7 +7,8 @@ use bytes::Bytes;
 use redis::Value;
 use windlass_core::message::wire;
 use windlass_core::{
-    Delivery, Error, ErrorKind, FetchRequest, Progress, QueueName, Receipt, Result, TaskId, Token, Undecodable, limits,
+    Delivery, Error, ErrorKind, FetchRequest, Priority, Progress, QueueName, Receipt, Result, TaskId, Token,
+    Undecodable, limits,
 };
 
 use crate::broker::Shared;
@@ -59,8 +60,13 @@ async fn attempt(shared: Arc<Shared>, request: FetchRequest) -> Result<Attempt> 
 }
 
 fn write(shared: &Shared, request: &FetchRequest) -> Call {
-    let mut call = FETCH.call(&mut Keys::new(&shared.config.prefix, &request.queue), 2, 16);
+    let mut call = FETCH.call(&mut Keys::new(&shared.config.prefix, &request.queue), 6, 32);
     call.command.arg(request.max.clamp(1, limits::BATCH_ITEMS)).arg(millis(request.lease));
+    if !request.reserve.is_none() {
+        for priority in [Priority::Critical, Priority::High, Priority::Normal, Priority::Low] {
+            call.command.arg(request.reserve.of(priority));
+        }
+    }
     call
 }
 
@@ -98,7 +104,7 @@ impl Claimed {
         let mut at = 0;
         for (id, length) in self.ids.split(' ').zip(self.lengths.split(' ')) {
             let end = at + length.parse::<usize>().map_err(|_| broken("the lengths"))?;
-            let progress = parse_progress(progress.next().unwrap_or_default());
+            let progress = Progress::read(progress.next().unwrap_or_default());
             let bytes = self.bodies.get(at..end).ok_or_else(|| broken("the bodies"))?;
             let bytes = if own { Bytes::copy_from_slice(bytes) } else { self.bodies.slice(at..end) };
             at = end;
@@ -136,11 +142,4 @@ fn text(value: Value) -> Result<String> {
 
 fn broken(what: &str) -> Error {
     Error::new(ErrorKind::Internal, FETCH.operation, format!("the script's answer cannot be read: {what}"))
-}
-
-/// Four numbers, as [`settle::write_progress`] writes them; nothing if there are none.
-pub(crate) fn parse_progress(text: &str) -> Progress {
-    let mut numbers = text.split(' ').map(|number| number.parse().unwrap_or(0));
-    let mut next = || numbers.next().unwrap_or(0);
-    Progress { failures: next(), losses: next(), snoozes: next(), parks: next() }
 }

@@ -6,15 +6,15 @@ use bytes::Bytes;
 use redis::Value;
 use windlass_core::message::wire;
 use windlass_core::{
-    CancelOutcome, DeadLetter, DeadPage, Error, Location, QueueName, Result, TaskId, Timestamp, Token, Undecodable,
-    limits,
+    CancelOutcome, DeadLetter, DeadPage, Error, Location, Progress, QueueName, Replay, Result, TaskId, Timestamp,
+    Token, Undecodable, limits,
 };
 
 use crate::broker::Shared;
 use crate::connection::Link;
-use crate::consume::parse_progress;
 use crate::keys::{Keys, Part};
-use crate::scripts::{CANCEL, DEAD, LOCATE, REPLAY, Step};
+use crate::publish::millis;
+use crate::scripts::{CANCEL, DEAD, DISCARD, LOCATE, REPLAY, Step};
 
 /// Dead letters that one call puts back: their bodies are copied.
 const REPLAY_ITEMS: usize = 100;
@@ -41,7 +41,7 @@ pub(crate) async fn locate(shared: &Arc<Shared>, queue: &QueueName, id: &TaskId)
         }
         Value::Array(parts) => match parts.as_slice() {
             [Value::BulkString(due), Value::BulkString(progress)] => {
-                let retrying = parse_progress(&String::from_utf8_lossy(progress)).failures > 0;
+                let retrying = Progress::read(&String::from_utf8_lossy(progress)).failures > 0;
                 Ok(Some(Location::Scheduled { due: timestamp(due), retrying }))
             }
             _ => Err(LOCATE.unexpected(&answer)),
@@ -67,7 +67,9 @@ struct Cursor<'a> {
 impl<'a> Cursor<'a> {
     fn parse(text: &'a str) -> Result<Self> {
         match text.split_once(':') {
-            Some((died, id)) if !died.is_empty() && died.bytes().all(|b| b.is_ascii_digit()) => Ok(Self { died, id }),
+            Some((died, id)) if !died.is_empty() && died.bytes().all(|b| b.is_ascii_digit() || b == b'.') => {
+                Ok(Self { died, id })
+            }
             _ => Err(Error::invalid("cursor", format_args!("{text:?}"), "the `next` of the page before")),
         }
     }
@@ -86,10 +88,11 @@ pub(crate) async fn dead_letters(
     let cursor = cursor.map(Cursor::parse).transpose()?;
     let max = max.clamp(1, limits::BATCH_ITEMS);
     let mut skip = 0;
-    // Letters that died in the millisecond of the cursor may come again; they are passed over.
+    // Letters that died in the microsecond of the cursor may come again; they are passed over.
     loop {
-        let mut call = DEAD.call(&mut Keys::new(&shared.config.prefix, queue), 3, 40);
-        call.command.arg(cursor.as_ref().map_or("-inf", |cursor| cursor.died)).arg(skip).arg(max);
+        let mut call = DEAD.call(&mut Keys::new(&shared.config.prefix, queue), 4, 56);
+        let from = cursor.as_ref().map_or("0", |cursor| cursor.died);
+        call.command.arg(from).arg(skip).arg(max).arg(millis(shared.config.dead_ttl));
         let (more, found) = read_page(shared.run(queue, call).await?)?;
         skip += found.len();
         let last = found.last().map(|[id, died, ..]| format!("{}:{}", lossy(died), lossy(id)));
@@ -125,26 +128,56 @@ fn read_letter(queue: &QueueName, [id, died, info, body]: RawLetter) -> Option<D
         id,
         died_at: timestamp(&died),
         reason: reason.to_owned(),
-        progress: parse_progress(progress),
+        progress: Progress::read(progress),
         content,
     })
 }
 
-pub(crate) async fn replay(shared: &Arc<Shared>, queue: &QueueName, ids: &[TaskId]) -> Result<usize> {
+pub(crate) async fn replay(shared: &Arc<Shared>, queue: &QueueName, letters: &[Replay]) -> Result<usize> {
+    for Replay { id, edited } in letters {
+        let checked = edited.as_ref().map_or(Ok(()), |edited| edited.check(shared.config.payload));
+        checked.map_err(|error| error.with_task(id.clone()))?;
+    }
+    let letters: Vec<(&TaskId, Bytes)> = letters
+        .iter()
+        .map(|Replay { id, edited }| (id, edited.as_ref().map(wire::encode).unwrap_or_default()))
+        .collect();
     let mut replayed = 0;
-    for ids in ids.chunks(REPLAY_ITEMS) {
-        let mut call = REPLAY.call(&mut Keys::new(&shared.config.prefix, queue), ids.len(), 40 * ids.len());
+    for batch in limits::batches(&letters, |(_, edited)| edited.len()) {
+        for batch in batch.chunks(REPLAY_ITEMS) {
+            let bytes = batch.iter().map(|(_, edited)| edited.len() + 48).sum();
+            let mut call = REPLAY.call(&mut Keys::new(&shared.config.prefix, queue), 2 * batch.len(), bytes);
+            for (id, edited) in batch {
+                id.with_str(|id| {
+                    call.command.arg(id);
+                });
+                call.command.arg(&edited[..]);
+            }
+            replayed += count(&REPLAY, shared.run(queue, call).await?)?;
+        }
+    }
+    Ok(replayed)
+}
+
+pub(crate) async fn discard(shared: &Arc<Shared>, queue: &QueueName, ids: &[TaskId]) -> Result<usize> {
+    let mut discarded = 0;
+    for ids in ids.chunks(limits::BATCH_ITEMS) {
+        let mut call = DISCARD.call(&mut Keys::new(&shared.config.prefix, queue), ids.len(), 40 * ids.len());
         for id in ids {
             id.with_str(|id| {
                 call.command.arg(id);
             });
         }
-        match shared.run(queue, call).await? {
-            Value::Int(count) => replayed += usize::try_from(count).unwrap_or(0),
-            other => return Err(REPLAY.unexpected(&other)),
-        }
+        discarded += count(&DISCARD, shared.run(queue, call).await?)?;
     }
-    Ok(replayed)
+    Ok(discarded)
+}
+
+fn count(step: &Step, answer: Value) -> Result<usize> {
+    match answer {
+        Value::Int(count) => Ok(usize::try_from(count).unwrap_or(0)),
+        other => Err(step.unexpected(&other)),
+    }
 }
 
 /// The first key of the queue that is of a foreign type: the key, its type, the type it should be.
@@ -166,7 +199,8 @@ pub(crate) async fn foreign_key(
 }
 
 fn timestamp(millis: &[u8]) -> Timestamp {
-    Timestamp::from_micros(lossy(millis).parse::<i64>().unwrap_or(0).saturating_mul(1000))
+    // A double is exact to the microsecond for the next two centuries.
+    Timestamp::from_micros((lossy(millis).parse::<f64>().unwrap_or(0.0) * 1000.0).round() as i64)
 }
 
 fn lossy(bytes: &[u8]) -> String {

@@ -7,15 +7,21 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use redis::{Cmd, Value};
 use tokio::time::{sleep, timeout_at};
+use windlass_core::broker::Overflow;
 use windlass_core::message::wire;
-use windlass_core::{Error, ErrorKind, Message, Priority, PublishOutcome, QueueName, Result, Schedule, limits};
+use windlass_core::{
+    Error, ErrorKind, Message, Priority, PublishOutcome, QueueLimit, QueueName, Result, Schedule, limits,
+};
 
 use crate::broker::Shared;
+use crate::config::RedisBrokerConfig;
 use crate::connection::{Link, pause};
 use crate::error::{Failed, Reaction};
-use crate::keys::Keys;
+use crate::keys::{Keys, Part};
 use crate::scripts::{Call, PUBLISH};
 
+/// What a limited queue needs besides.
+const LIMITED: [Part; 4] = [Part::Owner, Part::Meta, Part::DeadBody, Part::DeadInfo];
 /// Bytes that the envelope adds to a payload, roughly.
 const ENVELOPE: usize = 128;
 
@@ -69,7 +75,9 @@ pub(crate) async fn publish(shared: &Shared, messages: &[Message]) -> Result<Vec
         messages.iter().map(|message| too_large(message, shared.config.payload)).collect();
     let fitting = (0..messages.len()).filter(|place| outcomes[*place].is_none());
     for (queue, places) in by_queue(messages, fitting) {
-        for places in limits::batches(&places, |place| messages[*place].payload.len() + ENVELOPE) {
+        let batches = limits::batches(&places, |place| messages[*place].payload.len() + ENVELOPE);
+        let same_limit = |a: &usize, b: &usize| messages[*a].limit == messages[*b].limit;
+        for places in batches.into_iter().flat_map(|batch| batch.chunk_by(same_limit)) {
             let batch: Vec<&Message> = places.iter().map(|place| &messages[*place]).collect();
             let answers = match send(shared, queue, &batch, deadline).await {
                 Ok(answers) => answers,
@@ -141,11 +149,22 @@ async fn send(
         Ok(answer) => answer,
         Err(error) => return Err(shared.explain(queue, error).await),
     };
-    let characters = PUBLISH.characters(answer, batch.len())?;
-    Ok(characters
-        .into_iter()
-        .map(|character| if character == b'A' { PublishOutcome::Accepted } else { PublishOutcome::Duplicate })
-        .collect())
+    read(answer, batch.len())
+}
+
+/// A character for each message, and after a space how many wait if that is too many.
+fn read(answer: Value, count: usize) -> Result<Vec<PublishOutcome>> {
+    let mut answer = PUBLISH.bytes(answer)?;
+    let waiting = answer.get(count + 1..).and_then(|rest| std::str::from_utf8(rest).ok()?.parse().ok()).unwrap_or(0);
+    if answer.get(count) == Some(&b' ') {
+        answer.truncate(count);
+    }
+    let outcome = |character| match character {
+        b'A' => PublishOutcome::Accepted,
+        b'F' => PublishOutcome::Full { waiting },
+        _ => PublishOutcome::Duplicate,
+    };
+    Ok(PUBLISH.characters(Value::BulkString(answer), count)?.into_iter().map(outcome).collect())
 }
 
 async fn repeat(link: &Link, call: &Call, deadline: Instant) -> Result<Value, Failed> {
@@ -195,18 +214,24 @@ fn write(shared: &Shared, queue: &QueueName, batch: &[&Message], slot: Slot) -> 
     let plain = batch.iter().take_while(|message| is_plain(message)).count();
     let remembered = batch[plain..].iter().filter(|message| message.remember.is_some());
     let bytes: usize = bodies.iter().map(|body| body.len() + 40).sum();
+    // All of a batch have the same.
+    let limit = batch.first().and_then(|message| message.limit);
+    let limited: &[Part] = if limit.is_some() { &LIMITED } else { &[] };
     let mut keys = Keys::new(&shared.config.prefix, queue);
     let more = |keys: &mut Keys, command: &mut Cmd| {
         command.arg(keys.publisher(&shared.publisher.client));
         for message in remembered.clone() {
             command.arg(keys.tomb(&message.id));
         }
+        for part in limited {
+            command.arg(keys.part(*part));
+        }
     };
-    let arguments = 5 + 5 * batch.len();
-    let mut call = PUBLISH.begin(&mut keys, 1 + remembered.clone().count(), more, arguments, bytes);
+    let arguments = 6 + 5 * batch.len();
+    let mut call = PUBLISH.begin(&mut keys, 1 + remembered.clone().count() + limited.len(), more, arguments, bytes);
     let command = &mut call.command;
     command.arg(slot.number).arg(slot.calls).arg(shared.remember_calls().as_secs()).arg(plain);
-    command.arg(letters(&batch[plain..]));
+    command.arg(letters(&batch[plain..])).arg(write_limit(limit, &shared.config));
     for (place, (message, body)) in batch.iter().zip(&bodies).enumerate() {
         message.id.with_str(|id| {
             command.arg(id);
@@ -237,6 +262,19 @@ fn letters(messages: &[&Message]) -> String {
         return String::new();
     }
     priorities().map(letter).collect()
+}
+
+/// How many may wait, and what happens to the others; nothing if there is no limit.
+fn write_limit(limit: Option<QueueLimit>, config: &RedisBrokerConfig) -> String {
+    /// A number in a script has 53 bits.
+    const MOST: u64 = 1 << 53;
+    match limit {
+        None => String::new(),
+        Some(QueueLimit { max, overflow: Overflow::Reject }) => format!("R{}", max.min(MOST)),
+        Some(QueueLimit { max, overflow: Overflow::DropOldest }) => {
+            format!("D{} {} {}", max.min(MOST), millis(config.dead_ttl), config.dead_max)
+        }
+    }
 }
 
 fn write_schedule(command: &mut Cmd, message: &Message) {

@@ -29,18 +29,19 @@ macro_rules! step {
     };
 }
 
-step!(PUBLISH, "publish", unknown: true, "lua/levels.lua" "lua/publish.lua",
+step!(PUBLISH, "publish", unknown: true, "lua/levels.lua" "lua/bury.lua" "lua/drop.lua" "lua/publish.lua",
     [Ready Critical High Low Level Body Sched Bell Dead]);
 step!(FETCH, "fetch", unknown: false, "lua/levels.lua" "lua/fetch.lua",
     [Ready Critical High Low Level Body Sched Lease Solo Claims Left Owner Meta Seq Bell Lost]);
 step!(EXTEND, "extend", unknown: false, "lua/extend.lua", [Lease Solo Left Owner]);
-step!(SETTLE, "settle", unknown: true, "lua/levels.lua" "lua/settle.lua",
+step!(SETTLE, "settle", unknown: true, "lua/levels.lua" "lua/bury.lua" "lua/settle.lua",
     [Ready Critical High Low Level Body Sched Lease Solo Claims Left Owner Meta Bell Lost Dead DeadBody DeadInfo]);
 step!(CANCEL, "cancel", unknown: true, "lua/cancel.lua", [Body Owner Sched Meta Level]);
 step!(LOCATE, "locate", unknown: false, "lua/locate.lua", [Body Owner Sched Meta Dead]);
 step!(DEAD, "dead_letters", unknown: false, "lua/dead.lua", [Dead DeadBody DeadInfo]);
 step!(REPLAY, "replay", unknown: true, "lua/levels.lua" "lua/replay.lua",
     [Ready Critical High Low Level Body Bell Dead DeadBody DeadInfo]);
+step!(DISCARD, "discard", unknown: true, "lua/discard.lua", [Dead DeadBody DeadInfo]);
 step!(RING, "ring", unknown: false, "lua/ring.lua", [Bell]);
 
 /// A step with its keys and arguments, ready to be sent, more than once if need be.

@@ -4,9 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis::Cmd;
-use windlass_core::{
-    Disposition, LeaseStatus, Progress, QueueName, Receipt, Result, SettleOutcome, Settlement, Token, limits,
-};
+use windlass_core::{Disposition, LeaseStatus, QueueName, Receipt, Result, SettleOutcome, Settlement, Token, limits};
 
 use crate::broker::Shared;
 use crate::keys::Keys;
@@ -127,25 +125,16 @@ fn write_settlement(command: &mut Cmd, settlement: &Settlement) {
             command.arg("A").arg(millis(settlement.remember.unwrap_or_default()).max(1)).arg("");
         }
         Disposition::Requeue { after } => {
-            command.arg("Q").arg(millis(after)).arg(write_progress(settlement.progress));
+            command.arg("Q").arg(millis(after)).arg(settlement.progress.to_string());
         }
         Disposition::Release => {
-            command.arg("R").arg("").arg(write_progress(settlement.progress));
+            command.arg("R").arg("").arg(settlement.progress.to_string());
         }
         Disposition::DeadLetter => {
             let reason = settlement.reason.as_deref().unwrap_or_default();
-            command.arg("D").arg(reason).arg(write_progress(settlement.progress));
+            command.arg("D").arg(reason).arg(settlement.progress.to_string());
         }
     }
-}
-
-/// Four numbers; nothing if all of them are zero, as they are for nearly every message.
-fn write_progress(progress: Progress) -> String {
-    if progress == Progress::default() {
-        return String::new();
-    }
-    let Progress { failures, losses, snoozes, parks } = progress;
-    format!("{failures} {losses} {snoozes} {parks}")
 }
 
 /// Releases messages that were claimed for a caller who has gone.

@@ -23,6 +23,8 @@ pub enum ErrorKind {
     Unknown,
     /// The store answered and refused (full, out of memory, read-only).
     Rejected,
+    /// The queue holds as many tasks as it may; nothing was enqueued.
+    Full,
     /// The store refused the credentials or a permission is missing.
     Denied,
     /// The adapter cannot do this; its capabilities say so.

@@ -18,16 +18,21 @@ pub mod state;
 
 pub mod backend;
 pub mod broker;
+pub mod flow;
+pub mod notebook;
+pub mod periodic;
 pub mod task;
 
 pub use backend::{Backend, BackendCapabilities, Failure, FailureKind, Record, Retention, SaveOutcome};
 pub use broker::{
     Broker, CancelOutcome, Capabilities, DeadLetter, DeadPage, Delivery, Disposition, FetchRequest, LeaseStatus,
-    Location, PublishOutcome, Receipt, SettleOutcome, Settlement, Undecodable,
+    Location, PublishOutcome, QueueLimit, Receipt, Replay, Reserve, SettleOutcome, Settlement, Undecodable,
 };
 pub use error::{Error, ErrorKind, Result};
+pub use flow::{Flow, FlowPart, IntoFlow};
 pub use id::{QueueName, TaskId, TaskName, Token};
 pub use message::{Message, Options, Priority, Schedule};
+pub use notebook::{Expected, Heard, Listener, Note, NoteChange, NoteKey, NotePage, Notebook, Place, WriteOutcome};
 pub use policy::{Backoff, ExecutionPolicy, RetryOn};
 pub use state::{Event, Progress, Snapshot, State, Transition, transition};
 pub use task::{Call, Context, Interrupt, Registry, Shared, Task, TaskDef, TaskError};

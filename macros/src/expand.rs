@@ -12,15 +12,16 @@ use crate::function::Function;
 use crate::settings::{Backoff, Settings};
 use crate::value::{self, Growth, Retention};
 
-/// The type of the same name, `call`, and the implementation of `Task`.
+/// The type of the same name, `call` and `step`, and the implementation of `Task`.
 pub(crate) fn task(settings: &Settings, function: &Function) -> TokenStream {
     // What the compiler says about the generated code, it says at the name of the function.
     let at = located(function.name.span());
     let p = &private(settings, at);
     let ty = type_of(p, at, function);
     let call = call(p, at, function);
+    let step = step(p, at, function);
     let task = implementation(p, at, settings, function);
-    quote!(#ty #call #task)
+    quote!(#ty #call #step #task)
 }
 
 /// Names resolve as in any macro; messages point to `place`.
@@ -78,6 +79,33 @@ fn call(p: &TokenStream, at: Span, function: &Function) -> TokenStream {
             }
         }
     }
+}
+
+/// `step`, if there is a first argument that another task can make.
+fn step(p: &TokenStream, at: Span, function: &Function) -> Option<TokenStream> {
+    let Function { visibility, name, output, .. } = function;
+    let (first, rest) = function.arguments.split_first()?;
+    let (cfgs, first) = (cfgs(function), &first.ty);
+    let arguments: Vec<&Ident> = rest.iter().map(|argument| &argument.name).collect();
+    let types = rest.iter().map(|argument| &argument.ty);
+    let doc = format!(
+        " A call of {} whose first argument is what it follows in a workflow; these are the others.",
+        link(function)
+    );
+    Some(quote_spanned! {at=>
+        #(#cfgs)*
+        #[allow(dead_code, deprecated, clippy::too_many_arguments, clippy::pedantic)]
+        impl #name {
+            #[doc = #doc]
+            #visibility fn step(#(#arguments: #types),*) -> #p::Step<#first, #output> {
+                #p::Step::<#first, #output>::after(
+                    <Self as #p::Task>::NAME,
+                    &(#(#arguments,)*),
+                    <Self as #p::Task>::options(),
+                )
+            }
+        }
+    })
 }
 
 fn implementation(p: &TokenStream, at: Span, settings: &Settings, function: &Function) -> TokenStream {

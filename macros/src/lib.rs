@@ -21,7 +21,7 @@ use crate::settings::Settings;
 /// # extern crate self as windlass;
 /// # pub use windlass_macros::task;
 /// # pub mod __private {
-/// #     pub use windlass_core::task::{FromContext, IntoAnswer, Work};
+/// #     pub use windlass_core::task::{FromContext, IntoAnswer, Step, Work};
 /// #     pub use windlass_core::{Backoff, Call, Context, Options, QueueName, Retention, RetryOn, Task, TaskError};
 /// #     pub use std;
 /// # }
@@ -33,8 +33,9 @@ use crate::settings::Settings;
 /// # fn main() {
 /// let here = add(2, 3);         // the function: runs in this process
 /// let call = add::call(2, 3);   // the task: to be enqueued
+/// let step = add::step(3);      // the same without its first argument, to follow another task
 /// // worker.register::<add>()   // the type: what a worker runs
-/// # let _: (windlass_core::Call<i64>, _) = (call, here);
+/// # let _: (windlass_core::Call<i64>, windlass_core::task::Step<i64, i64>, _) = (call, step, here);
 /// # }
 /// ```
 ///

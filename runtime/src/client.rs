@@ -1,19 +1,22 @@
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use windlass_core::broker::Overflow;
 use windlass_core::limits::{BATCH_ITEMS, PAYLOAD_BYTES};
 use windlass_core::task::CallParts;
 use windlass_core::{
-    Backend, Broker, Call, Clock, DeadPage, Message, Options, Priority, PublishOutcome, QueueName, Record, Result,
-    Retention, Schedule, State, TaskId, Timestamp,
+    Backend, Broker, Call, Capabilities, Clock, DeadPage, Error, ErrorKind, Message, Options, Priority, PublishOutcome,
+    QueueLimit, QueueName, Record, Result, Retention, Schedule, State, TaskId, Timestamp,
 };
 
 use crate::clock::{SystemClock, new_id};
+use crate::dead::DeadLetters;
 use crate::handle::TaskHandle;
 use crate::ledger;
 use crate::pause::in_time;
 use crate::publisher::{Batch, Place, Publisher};
+use crate::queues::Queue;
 
 /// Batches of one `enqueue_many` that are under way at the same time.
 const BATCHES_UNDER_WAY: usize = 2;
@@ -28,11 +31,34 @@ pub struct ClientSettings {
     pub payload_limit: usize,
     /// How long an id that the caller chose is remembered after the task is finished.
     pub remember: Duration,
+    /// How many tasks may wait in which queue; see [`ClientSettings::check`].
+    pub limits: HashMap<QueueName, QueueLimit>,
 }
 
 impl Default for ClientSettings {
     fn default() -> Self {
-        Self { defaults: Options::default(), payload_limit: PAYLOAD_BYTES, remember: Duration::from_secs(3600) }
+        let (payload_limit, remember) = (PAYLOAD_BYTES, Duration::from_secs(3600));
+        Self { defaults: Options::default(), payload_limit, remember, limits: HashMap::new() }
+    }
+}
+
+impl ClientSettings {
+    /// Checks whether a broker can do what is set.
+    ///
+    /// # Errors
+    /// `Config` that names the key, the store and what to do.
+    pub fn check(&self, broker: &Capabilities) -> Result<()> {
+        let Capabilities { name, limit, drop_oldest, .. } = broker;
+        for (queue, wanted) in &self.limits {
+            let (key, cure) = match wanted.overflow {
+                _ if !limit => ("max_length", "remove the key, or use another broker"),
+                Overflow::DropOldest if !drop_oldest => ("overflow = \"drop-oldest\"", "set it to \"reject\""),
+                _ => continue,
+            };
+            let text = format!("queues.{queue}.{key} is set, and {name} cannot do that: {cure}");
+            return Err(Error::new(ErrorKind::Config, "queues", text));
+        }
+        Ok(())
     }
 }
 
@@ -89,11 +115,24 @@ impl Client {
     /// # Cancel safety
     /// If the future is dropped, the task may have been enqueued.
     pub async fn enqueue<O>(&self, call: Call<O>) -> Result<TaskHandle<O>> {
-        let message = self.message(call.into_parts()?)?;
+        self.enqueue_part(call.into_parts()?).await
+    }
+
+    /// [`Client::enqueue`], for the parts of a call.
+    pub(crate) async fn enqueue_part<O>(&self, call: CallParts) -> Result<TaskHandle<O>> {
+        let message = self.message(call)?;
         let place = Place::of(&message);
         if place.chosen {
             self.renew(std::slice::from_ref(&place.id)).await;
         }
+        let outcome = self.0.publisher.publish(message).await?;
+        self.handle(place, outcome)
+    }
+
+    /// Enqueues a message that was prepared before and has an id of its own.
+    #[cfg(feature = "periodic")]
+    pub(crate) async fn send<O>(&self, message: Message) -> Result<TaskHandle<O>> {
+        let place = Place::of(&message);
         let outcome = self.0.publisher.publish(message).await?;
         self.handle(place, outcome)
     }
@@ -103,11 +142,18 @@ impl Client {
     /// One bad call does not stop the others. Errors and cancel safety are those of
     /// [`Client::enqueue`], for each call.
     pub async fn enqueue_many<O>(&self, calls: impl IntoIterator<Item = Call<O>>) -> Vec<Result<TaskHandle<O>>> {
-        let mut calls = calls.into_iter();
+        self.enqueue_parts(calls.into_iter().map(Call::into_parts)).await
+    }
+
+    /// [`Client::enqueue_many`], for the parts of calls.
+    pub(crate) async fn enqueue_parts<O>(
+        &self,
+        mut calls: impl Iterator<Item = Result<CallParts>>,
+    ) -> Vec<Result<TaskHandle<O>>> {
         let mut handles = Vec::with_capacity(calls.size_hint().0);
         let mut under_way = VecDeque::with_capacity(BATCHES_UNDER_WAY);
         loop {
-            let batch = Batch::new(calls.by_ref().take(BATCH_ITEMS).map(|call| self.message(call.into_parts()?)));
+            let batch = Batch::new(calls.by_ref().take(BATCH_ITEMS).map(|call| self.message(call?)));
             let is_last = batch.places.is_empty();
             if !is_last {
                 self.renew(&batch.chosen()).await;
@@ -125,6 +171,11 @@ impl Client {
     /// A handle to a task that was enqueued elsewhere; `O` is what its result is read as.
     pub fn handle_of<O>(&self, id: TaskId, queue: QueueName) -> TaskHandle<O> {
         self.handle_at(id, queue, None)
+    }
+
+    /// A handle to a task that is published when others have ended.
+    pub(crate) fn handle_of_part<O>(&self, id: TaskId, queue: QueueName) -> TaskHandle<O> {
+        self.handle_at(id, queue, Some(self.0.clock.now())).deferred()
     }
 
     /// The message of a call, for who publishes it by a way of his own (such as an outbox), and the
@@ -153,7 +204,27 @@ impl Client {
     /// # Errors
     /// `Unavailable` or `Unknown` if the broker cannot be reached; the call can be repeated.
     pub async fn replay(&self, queue: &QueueName, ids: &[TaskId]) -> Result<usize> {
-        self.0.broker.replay(queue, ids).await
+        DeadLetters::new(self.clone(), queue.clone()).replay(ids).await
+    }
+
+    /// The dead letters of a queue: to list, to replay, or to discard them.
+    ///
+    /// # Errors
+    /// `Invalid` if that is no name of a queue.
+    pub fn dead(&self, queue: impl AsRef<str>) -> Result<DeadLetters> {
+        Ok(DeadLetters::new(self.clone(), QueueName::new(queue)?))
+    }
+
+    /// A queue as a whole: to pause, to resume, to purge, or to move its tasks.
+    ///
+    /// # Errors
+    /// `Invalid` if that is no name of a queue.
+    pub fn queue(&self, queue: impl AsRef<str>) -> Result<Queue> {
+        Ok(Queue::new(self.clone(), QueueName::new(queue)?))
+    }
+
+    pub(crate) fn settings(&self) -> &ClientSettings {
+        &self.0.settings
     }
 
     /// The broker.
@@ -194,11 +265,20 @@ impl Client {
         Record { state: State::Queued, at: self.0.clock.now(), status_ttl: kept, result_ttl: kept, ..record }
     }
 
+    fn full(&self, queue: &QueueName, waiting: u64) -> Error {
+        let limit = self.0.settings.limits.get(queue).map_or(waiting, |limit| limit.max);
+        let text = format!(
+            "the queue {queue} is full: {waiting} tasks wait, {limit} may (setting: queues.{queue}.max_length); nothing was enqueued"
+        );
+        Error::new(ErrorKind::Full, "enqueue", text)
+    }
+
     fn handle<O>(&self, place: Place, outcome: PublishOutcome) -> Result<TaskHandle<O>> {
         let Place { id, queue, due, .. } = place;
         let is_new = match outcome {
             PublishOutcome::Accepted => true,
             PublishOutcome::Duplicate => false,
+            PublishOutcome::Full { waiting } => return Err(self.full(&queue, waiting).with_task(id)),
             PublishOutcome::Rejected(error) => return Err(error.with_task(id)),
         };
         tracing::debug!(target: "windlass::client", task_id = %id, queue = %queue, is_new, "enqueued");
@@ -212,7 +292,7 @@ impl Client {
     }
 
     /// Applies the precedence of the options and checks everything that can be checked here.
-    fn message(&self, parts: CallParts) -> Result<Message> {
+    pub(crate) fn message(&self, parts: CallParts) -> Result<Message> {
         let settings = &self.0.settings;
         let now = self.0.clock.now();
         let routing = |pick: fn(&Options) -> bool| {
@@ -226,14 +306,18 @@ impl Client {
         let schedule = schedule.map_or(Schedule::Now, |options| schedule_of(options, now));
         let remember = parts.id.as_ref().map(|_| settings.remember);
         let options = Options { queue: None, delay: None, run_at: None, priority, expires, ..parts.options };
+        let queue = queue.unwrap_or_default();
+        let limit = if settings.limits.is_empty() { None } else { settings.limits.get(&queue).copied() };
         let message = Message {
             id: parts.id.unwrap_or_else(|| new_id(now)),
-            queue: queue.unwrap_or_default(),
+            queue,
             task: parts.task,
             schedule,
             enqueued_at: now,
             options,
             remember,
+            limit,
+            flow: None,
             unknown: Vec::new(),
             payload: parts.payload,
         };
@@ -242,9 +326,10 @@ impl Client {
     }
 }
 
-/// A task that cancelled itself says why, and its id is remembered by the broker as that of any other.
+/// What a worker has ended as cancelled had a run, and its id is remembered by the broker as that of any
+/// other task.
 fn is_cancelled_by_client(record: &Record) -> bool {
-    record.state == State::Cancelled && record.failure.is_none()
+    record.state == State::Cancelled && record.failure.as_ref().is_none_or(|failure| failure.attempt == 0)
 }
 
 fn schedule_of(options: &Options, now: Timestamp) -> Schedule {

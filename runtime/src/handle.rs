@@ -1,17 +1,20 @@
+mod cancel;
+
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 use windlass_core::message::codec;
 use windlass_core::{
-    Backend, Broker, CancelOutcome, Clock, Error, ErrorKind, Failure, FailureKind, Location, QueueName, Record, Result,
-    Retention, State, TaskId, Timestamp, Token,
+    Backend, Broker, Clock, Error, ErrorKind, Failure, FailureKind, Location, QueueName, Record, Result, State, TaskId,
+    Timestamp,
 };
 
-use crate::pause::{Pause, in_time};
+use crate::history::{self, Attempt};
+use crate::progress::{self, ProgressStream};
 
 /// The first look whether a task still exists comes early, for ids whose result has ended.
 const FIRST_LOOK: Duration = Duration::from_secs(2);
@@ -21,8 +24,6 @@ const LOOK: Duration = Duration::from_secs(30);
 const LAST_WORD: Duration = Duration::from_secs(1);
 /// One wait of the backend; it is repeated.
 const WAIT: Duration = Duration::from_secs(3600);
-/// How long the record of a cancelled task is tried to be written.
-const RECORD: Duration = Duration::from_secs(10);
 
 /// Why there is no result.
 #[derive(Debug, thiserror::Error)]
@@ -160,55 +161,53 @@ impl<O> TaskHandle<O> {
         Status { state, attempt: 0, failure: None, due }
     }
 
-    /// Cancels the task if no worker has it yet. The answer says which it was.
-    ///
-    /// A broker that cannot take a message out of its queue (RabbitMQ) needs a backend for this;
-    /// the answer is then [`CancelOutcome::Requested`].
+    /// The attempts of the task that did not end well, the first one first: those that failed, took too
+    /// long, or were lost with their worker. Kept as long as the status. A task that never failed has none.
     ///
     /// # Errors
-    /// `Unavailable` or `Unknown` if a store cannot be reached; `Unsupported` if the broker cannot
-    /// and there is no backend.
-    pub async fn cancel(&self) -> Result<CancelOutcome> {
-        let outcome = self.broker.cancel(&self.queue, &self.id).await?;
-        if outcome == CancelOutcome::Cancelled {
-            self.record_cancelled().await?;
-        }
-        tracing::info!(target: "windlass::client", task_id = %self.id, queue = %self.queue, ?outcome, "cancel");
-        Ok(outcome)
+    /// `Unsupported` without a backend that keeps notes; `Unavailable` if it cannot be reached.
+    pub async fn history(&self) -> Result<Vec<Attempt>> {
+        history::read(self.backend.as_ref(), &self.id).await
     }
 
-    /// Tells the backend. It is tried for a while, because nobody can do it later: the broker does
-    /// not know the task any more.
-    async fn record_cancelled(&self) -> Result<()> {
-        let Some(backend) = &self.backend else { return Ok(()) };
-        let start = Instant::now();
-        let mut pause = Pause::default();
-        loop {
-            let record = async { backend.save(&[self.cancelled(self.load().await?)]).await };
-            match in_time("cancel", record).await {
-                Ok(_) => return Ok(()),
-                Err(error) if start.elapsed() >= RECORD => {
-                    let text =
-                        format!("it is cancelled and will not run, but that is not recorded: {}", error.message());
-                    return Err(Error::new(error.kind(), "cancel", text).with_task(self.id.clone()).with_source(error));
-                }
-                Err(_) => sleep(pause.next()).await,
-            }
-        }
+    /// Follows what the task tells about its progress ([`Context::progress`](windlass_core::Context::progress)),
+    /// until it has ended; `P` is what its values are read as.
+    ///
+    /// ```
+    /// # async fn follow(handle: windlass_runtime::TaskHandle<()>) -> windlass_core::Result<()> {
+    /// let mut progress = handle.progress::<u32>().await?;
+    /// while let Some(percent) = progress.next().await {
+    ///     println!("{} %", percent?);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// `Unsupported` without a backend that keeps notes; `Unavailable` if it cannot be reached.
+    pub async fn progress<P: DeserializeOwned>(&self) -> Result<ProgressStream<P>> {
+        ProgressStream::open(self.retyped(), self.backend.as_ref()).await
     }
 
-    fn cancelled(&self, stored: Option<Record>) -> Record {
-        let ttl = Retention::For(Duration::from_secs(86_400));
-        Record {
-            id: self.id.clone(),
-            token: stored.as_ref().map_or(Token::default(), |record| record.token),
-            state: State::Cancelled,
-            attempt: stored.as_ref().map_or(0, |record| record.attempt),
-            at: self.clock.now(),
-            result: None,
-            failure: None,
-            status_ttl: ttl,
-            result_ttl: ttl,
+    /// What the task has told last about its progress; `None` if nothing.
+    ///
+    /// # Errors
+    /// As [`TaskHandle::progress`]; `Codec` if the value is no `P`.
+    pub async fn last_progress<P: DeserializeOwned>(&self) -> Result<Option<P>> {
+        progress::last(self.backend.as_ref(), &self.id).await
+    }
+
+    fn retyped<T>(&self) -> TaskHandle<T> {
+        let Self { id, queue, sent, deferred, broker, backend, clock, .. } = self;
+        TaskHandle {
+            id: id.clone(),
+            queue: queue.clone(),
+            sent: *sent,
+            deferred: *deferred,
+            broker: Arc::clone(broker),
+            backend: backend.clone(),
+            clock: Arc::clone(clock),
+            output: PhantomData,
         }
     }
 
@@ -311,7 +310,8 @@ impl<O: DeserializeOwned> TaskHandle<O> {
             }
             (State::Succeeded, None) => Err(ResultError::NotKept { id }),
             (State::Cancelled, _) => {
-                Err(ResultError::Cancelled { id, reason: record.failure.map(|failure| failure.message) })
+                let reason = record.failure.map(|failure| failure.message).filter(|reason| !reason.is_empty());
+                Err(ResultError::Cancelled { id, reason })
             }
             (State::Expired, _) => Err(ResultError::Expired { id }),
             (state, _) => match record.failure {
@@ -356,16 +356,7 @@ fn is_back(failed: &Record, location: Option<Location>) -> bool {
 
 impl<O> Clone for TaskHandle<O> {
     fn clone(&self) -> Self {
-        Self {
-            id: self.id.clone(),
-            queue: self.queue.clone(),
-            sent: self.sent,
-            deferred: self.deferred,
-            broker: Arc::clone(&self.broker),
-            backend: self.backend.clone(),
-            clock: Arc::clone(&self.clock),
-            output: PhantomData,
-        }
+        self.retyped()
     }
 }
 

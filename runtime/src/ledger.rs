@@ -11,9 +11,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use windlass_core::{
     Backend, Broker, CancelOutcome, Capabilities, Clock, DeadPage, Delivery, Disposition, FetchRequest, LeaseStatus,
-    Location, Message, PublishOutcome, QueueName, Receipt, Record, Result, Retention, SaveOutcome, SettleOutcome,
-    Settlement, State, TaskId, Token, limits,
+    Location, Message, PublishOutcome, QueueName, Receipt, Record, Replay, Result, Retention, SettleOutcome,
+    Settlement, State, TaskId, Token,
 };
+
+use crate::cancel;
 
 /// How long it is known that a task was cancelled, once its message has gone; and that a task with
 /// an id of the caller's waits.
@@ -93,16 +95,40 @@ impl Ledger {
                 return Err(error);
             }
         };
-        stored.retain(|_, record| record.state.is_final() && record.state != State::Failed);
+        stored.retain(|_, record| record.state.is_final());
+        self.cancel_replayed(&deliveries, &mut stored).await;
+        stored.retain(|_, record| record.state != State::Failed);
         let mut ended = Vec::new();
         let mut alive = Vec::with_capacity(deliveries.len());
         for delivery in deliveries {
-            match stored.get(&delivery.receipt.id) {
+            // What follows from the end of a part of a workflow, or from one that a lost worker had in hand,
+            // is the worker's, who learns of the end too.
+            let is_part = delivery.content.as_ref().is_ok_and(|message| message.flow.is_some());
+            let is_followed = is_part || delivery.progress.losses > 0;
+            match stored.get(&delivery.receipt.id).filter(|_| !is_followed) {
                 Some(record) => ended.push((delivery, record.clone())),
                 None => alive.push(delivery),
             }
         }
         Ok((ended, alive))
+    }
+
+    /// What has failed and was put back may have been cancelled since; its record could not say so.
+    async fn cancel_replayed(&self, deliveries: &[Delivery], stored: &mut HashMap<TaskId, Record>) {
+        let is_back = |id: &TaskId| stored.get(id).is_some_and(|record| record.state == State::Failed);
+        let receipts: Vec<&Receipt> = deliveries.iter().map(|it| &it.receipt).filter(|it| is_back(&it.id)).collect();
+        let (Some(notebook), [_, ..]) = (self.backend.notebook(), &*receipts) else { return };
+        let ids: Vec<TaskId> = receipts.iter().map(|receipt| receipt.id.clone()).collect();
+        let Ok(requests) = cancel::requests(notebook, &ids).await else { return };
+        for (receipt, request) in receipts.into_iter().zip(requests) {
+            let Some(request) = request else { continue };
+            let failure = Some(cancel::failure(request.reason.as_deref(), 0));
+            let record = Record { failure, ..self.record(&receipt.id, State::Cancelled, receipt.token, 0, DAY) };
+            if self.backend.save(std::slice::from_ref(&record)).await.is_ok() {
+                cancel::withdraw(notebook, std::slice::from_ref(&receipt.id)).await;
+                stored.insert(receipt.id.clone(), record);
+            }
+        }
     }
 
     /// Removes messages of tasks that have ended.
@@ -130,6 +156,12 @@ impl Ledger {
     }
 }
 
+/// Whether a record says that there is a task of the id of a message. A part of a workflow can be said to have
+/// failed before there is any message of it.
+fn stands(record: &Record, message: &Message) -> bool {
+    message.flow.is_none() || record.state != State::Failed || record.token != Token::default()
+}
+
 /// What becomes of a message that is to be published.
 enum Fate {
     Sent,
@@ -146,6 +178,7 @@ impl Fate {
             Self::Taken => Some(PublishOutcome::Duplicate),
             Self::AsFor(place) => Some(match outcomes.get(*place) {
                 Some(PublishOutcome::Rejected(error)) => PublishOutcome::Rejected(error.duplicate()),
+                Some(PublishOutcome::Full { waiting }) => PublishOutcome::Full { waiting: *waiting },
                 _ => PublishOutcome::Duplicate,
             }),
         }
@@ -176,7 +209,7 @@ impl Broker for Ledger {
             let first = places.get(&message.id).copied();
             plan.push(match first {
                 _ if message.remember.is_none() => Fate::Sent,
-                _ if taken.contains_key(&message.id) => Fate::Taken,
+                _ if taken.get(&message.id).is_some_and(|record| stands(record, message)) => Fate::Taken,
                 Some(place) => Fate::AsFor(place),
                 None => {
                     places.insert(&message.id, sent.len());
@@ -224,17 +257,8 @@ impl Broker for Ledger {
         if self.broker.capabilities().cancel {
             return self.broker.cancel(queue, id).await;
         }
-        let stored = self.stored(std::iter::once(id)).await?.remove(id);
-        if stored.as_ref().is_some_and(|record| record.state.is_final()) {
-            return Ok(CancelOutcome::NotFound);
-        }
-        let (token, attempt) = stored.map_or_else(Default::default, |record| (record.token, record.attempt));
-        // It must be known for as long as the message can wait.
-        let record = self.record(id, State::Cancelled, token, attempt, limits::DELAY + DAY);
-        match self.backend.save(&[record]).await?.first() {
-            Some(SaveOutcome::Refused) => Ok(CancelOutcome::NotFound),
-            _ => Ok(CancelOutcome::Requested),
-        }
+        let done = cancel::by_record(&self.backend, self.clock.now(), id, None).await?;
+        Ok(done.outcome)
     }
 
     async fn locate(&self, queue: &QueueName, id: &TaskId) -> Result<Option<Location>> {
@@ -245,8 +269,16 @@ impl Broker for Ledger {
         self.broker.dead_letters(queue, cursor, max).await
     }
 
-    async fn replay(&self, queue: &QueueName, ids: &[TaskId]) -> Result<usize> {
-        self.broker.replay(queue, ids).await
+    async fn replay(&self, queue: &QueueName, letters: &[Replay]) -> Result<usize> {
+        self.broker.replay(queue, letters).await
+    }
+
+    async fn discard(&self, queue: &QueueName, ids: &[TaskId]) -> Result<usize> {
+        self.broker.discard(queue, ids).await
+    }
+
+    fn risks(&self) -> Vec<String> {
+        self.broker.risks()
     }
 
     async fn close(&self) {

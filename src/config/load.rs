@@ -8,7 +8,7 @@ use figment::value::{Dict, Value};
 use figment::{Figment, Profile, Provider};
 use windlass_core::{Error, ErrorKind, Result};
 
-use super::{AdapterConfig, Config};
+use super::{AdapterConfig, Config, limits};
 
 /// The file that is read in the working directory, if it is there.
 const FILE: &str = "windlass.toml";
@@ -74,6 +74,7 @@ impl Config {
             self.limits.checked_payload().map(drop),
             options.as_ref().map(drop).map_err(Error::duplicate),
             self.worker.settings(&options.unwrap_or_default(), 1).map(drop),
+            limits(&self.queues).map(drop),
         ];
         checks.into_iter().collect::<Result<()>>().map_err(|error| {
             let source = source(layers, error.operation());

@@ -4,6 +4,7 @@ mod adapter;
 mod defaults;
 #[cfg(feature = "config")]
 mod load;
+mod queue;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,11 +12,14 @@ use std::time::Duration;
 use serde::Deserialize;
 use windlass_core::limits::{PAYLOAD_BYTES, PAYLOAD_BYTES_HARD};
 use windlass_core::message::options::deserialize_duration;
+use windlass_core::policy::PriorityOrder;
 use windlass_core::{Error, Options, Result};
-use windlass_runtime::WorkerSettings;
+use windlass_runtime::{QueueOrder, WorkerSettings};
 
 pub use adapter::AdapterConfig;
 pub use defaults::DefaultsConfig;
+pub use queue::QueueConfig;
+pub(crate) use queue::limits;
 
 /// The configuration of an application.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -30,6 +34,10 @@ pub struct Config {
     pub outbox: Option<AdapterConfig>,
     /// How workers work.
     pub worker: WorkerConfig,
+    /// What holds for single queues, for those who send.
+    pub queues: BTreeMap<String, QueueConfig>,
+    /// Tasks that come again and again (feature `periodic`).
+    pub periodic: Vec<crate::periodic::PeriodicConfig>,
     /// Options of tasks that say nothing else.
     pub defaults: DefaultsConfig,
     /// What is refused.
@@ -51,14 +59,29 @@ pub struct WorkerConfig {
     /// How long running tasks may go on at shutdown.
     #[serde(deserialize_with = "deserialize_duration")]
     pub grace: Duration,
+    /// How long a running task that somebody has cancelled may still go on after it was told.
+    #[serde(deserialize_with = "deserialize_duration")]
+    pub cancel_grace: Duration,
     /// At this many lost workers a task goes to the dead letters; at least 1.
     pub max_losses: u32,
+    /// How the priorities of one queue are ordered: `aging` or `strict`.
+    #[serde(deserialize_with = "queue::named")]
+    pub priorities: PriorityOrder,
+    /// How the queues share the places of a worker: `independent`, `strict` or `weighted`.
+    #[serde(deserialize_with = "queue::named")]
+    pub order: QueueOrder,
+    /// Tasks of all queues that run at the same time, where they share their places. 1 to 10,000.
+    pub total: Option<usize>,
+    /// How much each queue counts where they share their places.
+    pub weights: BTreeMap<String, u32>,
 }
 
 impl Default for WorkerConfig {
     fn default() -> Self {
-        let WorkerSettings { concurrency, queues, lease, grace, max_losses, .. } = WorkerSettings::default();
-        Self { concurrency, queues, lease, grace, max_losses }
+        let WorkerSettings { concurrency, queues, lease, grace, cancel_grace, max_losses, .. } =
+            WorkerSettings::default();
+        let WorkerSettings { priorities, order, total, weights, .. } = WorkerSettings::default();
+        Self { concurrency, queues, lease, grace, cancel_grace, max_losses, priorities, order, total, weights }
     }
 }
 
@@ -69,7 +92,12 @@ impl WorkerConfig {
         settings.queues.clone_from(&self.queues);
         settings.lease = self.lease;
         settings.grace = self.grace;
+        settings.cancel_grace = self.cancel_grace;
         settings.max_losses = self.max_losses;
+        settings.priorities = self.priorities;
+        settings.order = self.order;
+        settings.total = self.total;
+        settings.weights.clone_from(&self.weights);
         settings.defaults = defaults.clone();
         settings.payload_limit = payload_limit;
         settings.check()?;

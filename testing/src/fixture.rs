@@ -60,6 +60,22 @@ pub fn binary() -> Bytes {
     (0..=255).chain([0xFF, 0xFE, 0, b'\r', b'\n', b'\n']).collect()
 }
 
+/// A mebibyte of bytes that look random and are always the same.
+pub fn large() -> Bytes {
+    (0..1_048_576_u32).map(|number| number.wrapping_mul(2_654_435_761).to_le_bytes()[3]).collect()
+}
+
+/// A shelf that nobody else uses. Its name lives as long as the program, so it is for tests.
+pub fn shelf() -> &'static str {
+    let letters: String = (0..16).map(|_| fastrand::lowercase()).collect();
+    letters.leak()
+}
+
+/// A topic that nobody else uses.
+pub fn topic() -> String {
+    format!("test-{:016x}", fastrand::u64(..))
+}
+
 /// A record of the first claim of a task of its own, kept for an hour.
 pub fn record(state: State) -> Record {
     record_of(&task_id(), Token(1), state)

@@ -42,6 +42,13 @@ pub(crate) async fn block(folder: State<Folder>, context: Context, n: u64, milli
     context.attempt()
 }
 
+/// Takes what others have answered; answers the sum.
+#[windlass::task]
+pub(crate) async fn total(folder: State<Folder>, squares: Vec<u64>, flow: u64) -> u64 {
+    folder.log("total", flow);
+    squares.iter().sum()
+}
+
 impl Folder {
     pub(crate) fn at(path: &Path) -> Self {
         Self(path.to_owned())
@@ -165,6 +172,7 @@ fn worker_process() {
     let report = runtime.block_on(async {
         let app = Windlass::from_config().await.expect("the servers are there");
         let worker = app.worker().state(folder).register::<work>().register::<hold>().register::<block>();
+        let worker = worker.register::<total>();
         let worker = worker.start().await.expect("the order is right");
         println!("ready");
         worker.run().await.expect("signals can be listened to")

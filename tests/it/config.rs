@@ -50,7 +50,7 @@ fn an_unknown_profile_is_refused_with_the_known_ones() {
 #[test]
 fn an_unknown_key_is_refused_with_the_allowed_ones() {
     names(&refused("[worker]\nconcurency = 5"), &["unknown key", "concurency", "concurrency, queues, lease", "from"]);
-    names(&refused("[wroker]\nx = 1"), &["wroker", "broker, backend, outbox, worker"]);
+    names(&refused("[wroker]\nx = 1"), &["wroker", "broker, backend, outbox, worker, queues"]);
 }
 
 #[test]

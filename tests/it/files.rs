@@ -29,6 +29,9 @@ fn the_reference_configuration_is_valid_and_holds_the_defaults() {
     assert_eq!(config.worker.lease, default.worker.lease);
     assert_eq!(config.worker.grace, default.worker.grace);
     assert_eq!(config.worker.max_losses, default.worker.max_losses);
+    assert_eq!(config.worker.cancel_grace, default.worker.cancel_grace);
+    assert_eq!(config.worker.priorities, default.worker.priorities);
+    assert_eq!(config.worker.order, default.worker.order);
     let options = config.defaults.options().expect("they are valid");
     let policy = windlass::core::ExecutionPolicy::default();
     assert_eq!(policy.with(&options, windlass::Timestamp::default()), policy);
@@ -39,8 +42,9 @@ fn the_reference_configuration_is_valid_and_holds_the_defaults() {
 fn the_reference_names_every_key() {
     let reference = reference();
     let sections = [
-        ("", "broker, backend, outbox, worker, defaults, limits"),
-        ("[worker]", "concurrency, queues, lease, grace, max_losses"),
+        ("", "broker, backend, outbox, worker, queues, periodic, defaults, limits"),
+        ("[worker]", "concurrency, queues, lease, grace, cancel_grace, max_losses, priorities, order, total, weights"),
+        ("[queues.math]", "max_length, overflow"),
         (
             "[defaults]",
             "queue, priority, max_retries, backoff, retry_on, timeout, soft_timeout, expires, status_ttl, result_ttl",
@@ -54,7 +58,7 @@ fn the_reference_names_every_key() {
         let allowed = error.split("allowed are ").nth(1).and_then(|rest| rest.split(" (from").next()).map(ticks);
         assert_eq!(allowed.as_deref(), Some(keys), "{error}");
         for key in keys.split(", ") {
-            let named = [format!("\n{key} = "), format!("[{key}]"), format!("[worker.{key}]")];
+            let named = [format!("\n{key} = "), format!("[{key}]"), format!("[worker.{key}]"), format!("[{key}.")];
             assert!(
                 named.iter().any(|form| reference.contains(form.as_str())),
                 "{key} of {section} is not in the reference"

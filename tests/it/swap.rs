@@ -104,7 +104,7 @@ impl Program {
         self.say(format_args!("what waits is {state}"));
         let gone = self.app.enqueue(note::call("cancelled".to_owned())).await.expect("the stores are there");
         let outcome = gone.cancel().await.expect("there is a backend");
-        let is_cancelled = matches!(outcome, CancelOutcome::Cancelled | CancelOutcome::Requested);
+        let is_cancelled = matches!(outcome.outcome, CancelOutcome::Cancelled | CancelOutcome::Requested);
         self.say(format_args!("cancelled: {is_cancelled}"));
         self.ended("a cancelled task", &gone).await;
         let (first, second) = (add::call(20, 22).id(&self.chosen), add::call(1, 1).id(&self.chosen));

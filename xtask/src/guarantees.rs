@@ -16,13 +16,14 @@ use crate::servers;
 const VARIABLE: &str = "CONFORMANCE_GUARANTEES";
 const PAGE: &str = "docs/guarantees.md";
 /// The suites, and how the page calls those that they are run on.
-const KINDS: &[(&str, &str)] = &[("broker", "Brokers"), ("backend", "Result backends")];
+const KINDS: &[(&str, &str)] =
+    &[("broker", "Brokers"), ("backend", "Result backends"), ("notebook", "Notebooks of result backends")];
 /// Adapters that come first; the others follow by name.
 const FIRST: &[&str] = &["Memory", "Redis"];
 /// The need of guarantees that are only for stores whose claims have no leases.
 const LEASELESS: &str = "no lease";
 /// What the suite itself is tested and explained with.
-const DOUBLES: &[&str] = &["limited", "shelf"];
+const DOUBLES: &[&str] = &["limited", "shelf", "desk"];
 
 /// Runs the suites of all adapters and writes the page.
 pub(crate) fn run(root: &Path) -> Outcome {
@@ -214,6 +215,16 @@ broker\t0\tpublish\tarrives\tIt arrives.\tMemory\t
             ]
         );
         assert!(page.contains("| amqp | 0 | 1 | 0 | 1 | fencing, lease |"), "{page}");
+    }
+
+    #[test]
+    fn every_suite_has_a_part_of_its_own() {
+        let page = page(&format!("{LINES}notebook\t0\twrite\tcomes_back\tIt comes back.\tRedis\t\n")).unwrap();
+        let parts: Vec<&str> = page.split("\n## ").collect();
+        assert!(parts[1].starts_with("Brokers\n") && !parts[1].contains("`comes_back`"), "{page}");
+        assert!(parts[3].starts_with("Notebooks of result backends\n"), "{page}");
+        assert!(parts[3].contains("| It comes back. <br> `comes_back` | kept |"), "{page}");
+        assert!(parts[3].contains("| Redis | 1 | 0 | 0 | 0 |  |"), "{page}");
     }
 
     #[test]

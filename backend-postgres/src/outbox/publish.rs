@@ -60,6 +60,9 @@ impl Published {
                     self.duplicates += 1;
                     self.done.push(row.seq);
                 }
+                PublishOutcome::Full { waiting } => {
+                    self.refused.push(Refusal::new(row.seq, format_args!("its queue is full: {waiting} tasks wait")));
+                }
                 PublishOutcome::Rejected(error) => self.refused.push(Refusal::new(row.seq, error)),
             }
         }

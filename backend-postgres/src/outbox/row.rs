@@ -4,7 +4,7 @@ use bytes::Bytes;
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 use windlass_core::message::wire;
-use windlass_core::{Message, QueueName, Schedule, TaskId, Timestamp, limits};
+use windlass_core::{Message, QueueLimit, QueueName, Schedule, TaskId, Timestamp, limits};
 
 /// A written message as it lies in the table.
 #[derive(Debug)]
@@ -66,12 +66,24 @@ pub(super) fn micros(count: i64) -> Duration {
     Duration::from_micros(u64::try_from(count).unwrap_or(0))
 }
 
+/// The limit of a queue, which does not travel with the message.
+pub(super) fn limit_text(limit: &QueueLimit) -> String {
+    format!("{} {}", limit.max, limit.overflow)
+}
+
+/// What [`limit_text`] has written; what it has not is no limit.
+fn read_limit(text: &str) -> Option<QueueLimit> {
+    let (max, overflow) = text.split_once(' ')?;
+    Some(QueueLimit { max: max.parse().ok()?, overflow: overflow.parse().ok()? })
+}
+
 /// The message and its delay from the time at which it was written; or why the row is none.
 pub(super) fn decode(row: &PgRow) -> Result<Result<(Message, Option<Duration>), String>, sqlx::Error> {
     let (id, queue): (&str, &str) = (row.try_get("id")?, row.try_get("queue")?);
     let delay: Option<i64> = row.try_get("delay_us")?;
     let due: Option<i64> = row.try_get("due_us")?;
     let body = Bytes::from(row.try_get::<Vec<u8>, _>("body")?);
+    let limit = row.try_get::<Option<&str>, _>("queue_limit")?.and_then(read_limit);
     let names = TaskId::new(id).and_then(|id| Ok((id, QueueName::new(queue)?)));
     let message = names
         .map_err(|error| error.to_string())
@@ -83,6 +95,6 @@ pub(super) fn decode(row: &PgRow) -> Result<Result<(Message, Option<Duration>), 
             (None, Some(delay)) => Schedule::After(delay),
             (None, None) => Schedule::Now,
         };
-        (Message { schedule, ..message }, delay.filter(|_| due.is_none()))
+        (Message { schedule, limit, ..message }, delay.filter(|_| due.is_none()))
     }))
 }

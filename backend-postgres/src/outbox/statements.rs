@@ -11,7 +11,7 @@ pub(super) const STUCK_ITEMS: usize = 100;
 pub(super) const COUNTED: i64 = 100_000;
 
 /// What a claim returns of a row; `o` is the row.
-const ROW: &str = "o.seq, o.id, o.queue, o.delay_us, o.due_us, o.body,
+const ROW: &str = "o.seq, o.id, o.queue, o.delay_us, o.due_us, o.body, o.queue_limit,
     (extract(epoch FROM clock_timestamp() - o.written_at) * 1000000)::bigint AS age_us";
 
 /// The pause before the next attempt after `$attempts`: 5 s doubled up to 10 min, half of it left to chance.
@@ -48,10 +48,10 @@ impl Statements {
             let sql = sql.replace("{lazily}", LAZILY);
             AssertSqlSafe(Arc::<str>::from(sql)).into_sql_str()
         };
-        let insert = "INSERT INTO {schema}.outbox (id, queue, delay_us, due_us, body)
-            SELECT id, queue, delay_us, due_us, body
-            FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bytea[])
-                WITH ORDINALITY AS item (id, queue, delay_us, due_us, body, place)
+        let insert = "INSERT INTO {schema}.outbox (id, queue, delay_us, due_us, body, queue_limit)
+            SELECT id, queue, delay_us, due_us, body, queue_limit
+            FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bytea[], $6::text[])
+                WITH ORDINALITY AS item (id, queue, delay_us, due_us, body, queue_limit, place)
             ORDER BY place";
         Self {
             write: text(&format!("WITH written AS ({insert}) SELECT pg_notify('{{channel}}', '')")),
@@ -131,8 +131,8 @@ fn set_aside() -> String {
             RETURNING o.*, refused.reason
         )
         INSERT INTO {{schema}}.outbox_stuck
-            (seq, id, queue, delay_us, due_us, written_at, attempts, reason, retry_at, body)
-        SELECT seq, id, queue, delay_us, due_us, written_at, 1, reason, now() + {backoff}, body FROM gone"
+            (seq, id, queue, delay_us, due_us, written_at, attempts, reason, retry_at, body, queue_limit)
+        SELECT seq, id, queue, delay_us, due_us, written_at, 1, reason, now() + {backoff}, body, queue_limit FROM gone"
     )
 }
 

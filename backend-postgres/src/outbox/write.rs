@@ -4,7 +4,7 @@ use windlass_core::limits::{self, PAYLOAD_BYTES_HARD};
 use windlass_core::message::wire;
 use windlass_core::{Error, Message, Result, Schedule};
 
-use super::Outbox;
+use super::{Outbox, row};
 use crate::error::failed;
 
 /// Most messages of one write.
@@ -20,6 +20,7 @@ struct Columns {
     delays: Vec<Option<i64>>,
     dues: Vec<Option<i64>>,
     bodies: Vec<Vec<u8>>,
+    limits: Vec<Option<String>>,
 }
 
 impl Outbox {
@@ -53,13 +54,14 @@ impl Outbox {
         }
         let statements = &self.0.statements;
         let text = if self.0.config.notify { &statements.write } else { &statements.write_silently };
-        let Columns { ids, queues, delays, dues, bodies } = columns;
+        let Columns { ids, queues, delays, dues, bodies, limits } = columns;
         sqlx::query(text.clone())
             .bind(ids)
             .bind(queues)
             .bind(delays)
             .bind(dues)
             .bind(bodies)
+            .bind(limits)
             .persistent(!self.0.config.pooler)
             .execute(executor)
             .await
@@ -99,5 +101,6 @@ impl Columns {
         self.delays.push(delay);
         self.dues.push(due);
         self.bodies.push(wire::encode(&message).into());
+        self.limits.push(message.limit.as_ref().map(row::limit_text));
     }
 }

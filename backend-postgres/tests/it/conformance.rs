@@ -1,22 +1,22 @@
-//! The suite that every backend passes, on one server for all tests.
+//! The suite that every backend passes, on one database for all tests.
 
 use std::sync::{Arc, LazyLock};
 
 use windlass_backend_postgres::{PostgresBackend, PostgresBackendConfig};
-use windlass_testing::servers::{FaultProxy, PostgresServer};
+use windlass_testing::servers::FaultProxy;
 
-use crate::support::{at, config, connect, over, pool};
+use crate::support::{Database, at, config, connect, over, pool};
 
-static SERVER: LazyLock<PostgresServer> = LazyLock::new(PostgresServer::start);
+static BASE: LazyLock<Database> = LazyLock::new(Database::new);
 
 fn settings() -> PostgresBackendConfig {
-    config(&SERVER)
+    config(&*BASE)
 }
 
 /// A backend with these settings, and what cuts its connections.
 async fn disturbed(settings: PostgresBackendConfig) -> (Arc<PostgresBackend>, impl Fn()) {
-    let proxy = FaultProxy::start(SERVER.port());
-    let url = format!("postgres://postgres@{}/postgres", proxy.addr());
+    let proxy = FaultProxy::start(BASE.port());
+    let url = BASE.at((proxy.addr().ip(), proxy.port()));
     (connect(at(url, settings)).await, move || proxy.cut())
 }
 
@@ -29,6 +29,17 @@ mod own_connections {
         pair = async { (connect(settings()).await, connect(settings()).await) },
         disturbed = disturbed(settings())
     );
+
+    mod notebook {
+        use super::*;
+
+        windlass_testing::notebook_conformance!(
+            connect(settings()),
+            name = "Postgres",
+            pair = async { (connect(settings()).await, connect(settings()).await) },
+            disturbed = disturbed(settings())
+        );
+    }
 }
 
 mod behind_a_pooler {
@@ -40,13 +51,24 @@ mod behind_a_pooler {
         pair = async { (connect(settings().pooler(true)).await, connect(settings().pooler(true)).await) },
         disturbed = disturbed(settings().pooler(true))
     );
+
+    mod notebook {
+        use super::*;
+
+        windlass_testing::notebook_conformance!(
+            connect(settings().pooler(true)),
+            name = "Postgres, behind a pooler",
+            pair = async { (connect(settings().pooler(true)).await, connect(settings().pooler(true)).await) },
+            disturbed = disturbed(settings().pooler(true))
+        );
+    }
 }
 
 mod on_a_pool_of_the_application {
     use super::*;
 
     async fn one() -> Arc<PostgresBackend> {
-        over(pool(&SERVER, 3).await, settings()).await
+        over(pool(&*BASE, 3).await, settings()).await
     }
 
     windlass_testing::backend_conformance!(
@@ -54,4 +76,14 @@ mod on_a_pool_of_the_application {
         name = "Postgres, a pool of the application",
         pair = async { (one().await, one().await) }
     );
+
+    mod notebook {
+        use super::*;
+
+        windlass_testing::notebook_conformance!(
+            one(),
+            name = "Postgres, a pool of the application",
+            pair = async { (one().await, one().await) }
+        );
+    }
 }

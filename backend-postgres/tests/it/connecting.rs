@@ -8,7 +8,7 @@ use windlass_backend_postgres::{PostgresBackend, PostgresBackendConfig};
 use windlass_core::{Backend, ErrorKind};
 use windlass_testing::servers::{PostgresServer, free_port};
 
-use crate::support::{config, connect, pool, start_wait, succeeded, until};
+use crate::support::{Database, config, connect, pool, start_wait, succeeded, until};
 
 const SHORT: Duration = Duration::from_millis(500);
 
@@ -47,7 +47,7 @@ async fn connecting_to_nothing_names_the_place() {
 
 #[tokio::test]
 async fn a_missing_database_and_a_wish_for_tls_are_settings_to_mend() {
-    let server = PostgresServer::start();
+    let server = Database::new();
     for url in [format!("{}_no", server.url()), format!("{}?sslmode=require", server.url())] {
         let error = PostgresBackend::connect(PostgresBackendConfig::new(&url)).await.unwrap_err();
         assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Config, false), "{url}: {error}");
@@ -56,12 +56,13 @@ async fn a_missing_database_and_a_wish_for_tls_are_settings_to_mend() {
 
 #[tokio::test]
 async fn a_session_is_named_and_limited() {
-    let server = PostgresServer::start();
+    let server = Database::new();
     let backend = connect(config(&server)).await;
     backend.save(&[succeeded("a")]).await.unwrap();
     let options = sqlx::postgres::PgConnectOptions::clone(&pool(&server, 1).await.connect_options());
     let mut other = sqlx::PgConnection::connect_with(&options).await.unwrap();
-    let sql = "SELECT count(*) > 0 FROM pg_stat_activity WHERE application_name = 'windlass' AND state = 'idle'";
+    let sql = "SELECT count(*) > 0 FROM pg_stat_activity 
+        WHERE application_name = 'windlass' AND state = 'idle' AND datname = current_database()";
     let named: bool = sqlx::query_scalar(sql).fetch_one(&mut other).await.unwrap();
     assert!(named);
     server.sql(
@@ -71,7 +72,10 @@ async fn a_session_is_named_and_limited() {
     let slow = connect(config(&server).operation_timeout(SHORT)).await;
     assert!(slow.save(&[succeeded("b")]).await.unwrap_err().is_retryable());
     until(|| {
-        server.sql("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'WITH new%' AND state = 'active'") == "0"
+        server.sql(
+            "SELECT count(*) FROM pg_stat_activity
+            WHERE query LIKE 'WITH new%' AND state = 'active' AND datname = current_database()",
+        ) == "0"
     })
     .await;
 }

@@ -10,14 +10,14 @@ use windlass_core::{Backend, ErrorKind, SaveOutcome, State};
 use windlass_testing::servers::{Fault, FaultProxy, PostgresServer};
 
 use crate::support::{
-    at, config, connect, id, listening, load, over, pool, record, start_wait, succeeded, told, until, until_async,
+    Database, at, config, connect, id, listening, load, over, pool, record, start_wait, succeeded, told, until,
+    until_async,
 };
 
 const SHORT: Duration = Duration::from_millis(500);
 
-fn through(server: &PostgresServer, proxy: &FaultProxy) -> PostgresBackendConfig {
-    let url = server.url().replace(&server.port().to_string(), &proxy.port().to_string());
-    at(url, config(server)).operation_timeout(SHORT)
+fn through(server: &Database, proxy: &FaultProxy) -> PostgresBackendConfig {
+    at(server.at(("127.0.0.1", proxy.port())), config(server)).operation_timeout(SHORT)
 }
 
 /// Saves and waits over a restart; both must go on within 5 s of the server's return.
@@ -59,7 +59,7 @@ async fn fault_88_restart_immediate() {
 
 #[tokio::test]
 async fn fault_89_an_exhausted_pool_holds_up_reading_and_nothing_else() {
-    let server = PostgresServer::start();
+    let server = Database::new();
     let pool = pool(&server, 2).await;
     let settings = config(&server).operation_timeout(SHORT);
     let backend = over(pool.clone(), settings).await;
@@ -78,7 +78,7 @@ async fn fault_89_an_exhausted_pool_holds_up_reading_and_nothing_else() {
 
 #[tokio::test]
 async fn fault_89_many_callers_share_few_connections() {
-    let server = PostgresServer::start();
+    let server = Database::new();
     let backend = connect(config(&server).max_connections(4)).await;
     let saves = (0..100).map(|number| {
         let backend = Arc::clone(&backend);
@@ -87,13 +87,16 @@ async fn fault_89_many_callers_share_few_connections() {
     for save in saves.collect::<Vec<_>>() {
         save.await.unwrap().unwrap();
     }
-    let count = server.sql("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'windlass'");
+    let sql = "SELECT count(*) FROM pg_stat_activity
+        WHERE application_name = 'windlass' AND datname = current_database()";
+    let count = server.sql(sql);
     assert!(count.parse::<u32>().unwrap() <= 4, "{count}");
 }
 
 #[tokio::test]
 async fn fault_90_conflicts_are_repeated() {
-    let server = PostgresServer::builder().arg("default_transaction_isolation=serializable").start();
+    let server = Database::new();
+    server.set("default_transaction_isolation = serializable");
     let backend = connect(config(&server)).await;
     for round in 0..20 {
         let batch = |token| (0..50).map(move |number| record(format!("{round}-{number}"), State::Running, token));
@@ -108,8 +111,9 @@ async fn fault_90_conflicts_are_repeated() {
         }
         assert_eq!(load(&backend, format!("{round}-7")).await.unwrap().token.0, 4);
     }
-    let sql = "SELECT xact_rollback > 0, deadlocks FROM pg_stat_database WHERE datname = 'postgres'";
-    until(|| server.sql(sql) == "t|0").await;
+    let sql = "SELECT xact_rollback > 0 FROM pg_stat_database WHERE datname = current_database()";
+    until(|| server.sql(sql) == "t").await;
+    assert_eq!(server.deadlocks(), 0);
 }
 
 #[tokio::test]
@@ -151,7 +155,7 @@ async fn fault_91_a_server_without_room_for_connections_is_away() {
 
 #[tokio::test]
 async fn fault_92_a_connection_that_is_cut_in_commit_is_made_up_for() {
-    let server = PostgresServer::start();
+    let server = Database::new();
     let proxy = FaultProxy::start(server.port());
     for pooler in [false, true] {
         let name = format!("pooler-{pooler}");
@@ -178,7 +182,7 @@ async fn fault_92_a_connection_that_is_cut_in_commit_is_made_up_for() {
 
 #[tokio::test]
 async fn fault_92_without_an_answer_the_outcome_is_unknown() {
-    let server = PostgresServer::start();
+    let server = Database::new();
     let proxy = FaultProxy::start(server.port());
     let backend = connect(through(&server, &proxy)).await;
     backend.save(&[succeeded("warm")]).await.unwrap();
@@ -209,7 +213,7 @@ async fn a_stopped_server_is_given_up_in_time() {
 
 #[tokio::test]
 async fn fault_93_a_lock_is_not_waited_for_for_long() {
-    let server = PostgresServer::start();
+    let server = Database::new();
     let pool = pool(&server, 1).await;
     for pooler in [false, true] {
         let backend = connect(config(&server).operation_timeout(Duration::from_secs(1)).pooler(pooler)).await;
@@ -221,7 +225,8 @@ async fn fault_93_a_lock_is_not_waited_for_for_long() {
         lock.rollback().await.unwrap();
         backend.save(&[succeeded("a")]).await.unwrap();
     }
-    let sql = "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'";
+    let sql = "SELECT count(*) FROM pg_stat_activity
+        WHERE state LIKE 'idle in transaction%' AND datname = current_database()";
     assert_eq!(server.sql(sql), "0");
 }
 
@@ -239,7 +244,7 @@ async fn dropped_after(polls: usize, work: impl Future) -> bool {
 
 #[tokio::test]
 async fn fault_96_calls_that_are_dropped_halfway_leave_no_transaction_and_no_lost_connection() {
-    let server = PostgresServer::start();
+    let server = Database::new();
     let pool = pool(&server, 2).await;
     let backends = [
         connect(config(&server).max_connections(4)).await,
@@ -257,13 +262,14 @@ async fn fault_96_calls_that_are_dropped_halfway_leave_no_transaction_and_no_los
         backend.save(&[succeeded("a")]).await.unwrap();
         assert!(load(backend, "a").await.is_some());
     }
-    let sql = "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'";
+    let sql = "SELECT count(*) FROM pg_stat_activity
+        WHERE state LIKE 'idle in transaction%' AND datname = current_database()";
     until(|| server.sql(sql) == "0").await;
 }
 
 #[tokio::test]
 async fn fault_96_what_somebody_left_in_a_transaction_of_the_pool_takes_no_result_with_it() {
-    let server = PostgresServer::start();
+    let server = Database::new();
     let pool = pool(&server, 1).await;
     let backend = over(pool.clone(), config(&server)).await;
     // What a dropped `begin` of the driver can leave behind.

@@ -4,6 +4,7 @@ mod conformance;
 mod connecting;
 mod faults;
 mod migrations;
+mod notebook;
 mod outbox;
 mod plans;
 mod pooler;

@@ -1,11 +1,10 @@
 //! How the server finds rows.
 
 use windlass_core::{Backend, TaskId};
-use windlass_testing::servers::PostgresServer;
 
-use crate::support::{config, connect, id, succeeded, until_async};
+use crate::support::{Database, config, connect, id, succeeded, until_async};
 
-fn scans(server: &PostgresServer, kind: &str) -> u64 {
+fn scans(server: &Database, kind: &str) -> u64 {
     let sql = format!("SELECT {kind} FROM pg_stat_all_tables WHERE schemaname = 'windlass' AND relname = 'result'");
     server.sql(&sql).trim().parse().expect("a number")
 }
@@ -14,7 +13,7 @@ fn scans(server: &PostgresServer, kind: &str) -> u64 {
 /// there are many: each look-up would cost what the table holds.
 #[tokio::test]
 async fn looking_up_a_batch_does_not_read_a_table_that_has_grown() {
-    let server = PostgresServer::start();
+    let server = Database::new();
     let backend = connect(config(&server)).await;
     backend.save(&[succeeded("first")]).await.unwrap();
     server.sql("ALTER TABLE windlass.result SET (autovacuum_enabled = false); ANALYZE windlass.result");

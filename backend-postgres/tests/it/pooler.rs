@@ -7,15 +7,14 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use windlass_backend_postgres::PostgresBackend;
 use windlass_core::{Backend, ErrorKind, State};
-use windlass_testing::servers::PostgresServer;
 
-use crate::support::{at, config, connect, id, load, record, start_wait, succeeded, told};
+use crate::support::{Database, at, config, connect, id, load, record, start_wait, succeeded, told};
 
 /// Connections to the server for each client; each transaction takes the next one.
 const CONNECTIONS: usize = 3;
 
 /// Starts the proxy; it ends with the runtime.
-async fn start(server: u16) -> SocketAddr {
+pub(crate) async fn start(server: u16) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("it is bound");
     tokio::spawn(async move {
@@ -28,10 +27,12 @@ async fn start(server: u16) -> SocketAddr {
 }
 
 async fn serve(mut client: TcpStream, port: u16) -> std::io::Result<()> {
+    client.set_nodelay(true)?;
     let hello = startup(&mut client).await?;
     let mut servers = Vec::new();
     for number in 0..CONNECTIONS {
         let mut server = TcpStream::connect(("127.0.0.1", port)).await?;
+        server.set_nodelay(true)?;
         server.write_all(&hello).await?;
         let (greeting, _) = answer(&mut server).await?;
         if number == 0 {
@@ -87,8 +88,9 @@ async fn answer(server: &mut TcpStream) -> std::io::Result<(Vec<u8>, bool)> {
 
 #[tokio::test]
 async fn fault_98_every_call_works_behind_a_transaction_pooling_proxy() {
-    let server = PostgresServer::start();
-    let url = format!("postgres://postgres@{}/postgres", start(server.port()).await);
+    let server = Database::new();
+    let proxy = start(server.port()).await;
+    let url = server.at((proxy.ip(), proxy.port()));
     let backend = connect(at(url, config(&server)).pooler(true).cleanup(Duration::from_millis(20))).await;
     let wait = start_wait(&backend, "7");
     for number in 0..20 {
@@ -99,14 +101,16 @@ async fn fault_98_every_call_works_behind_a_transaction_pooling_proxy() {
     told(wait).await;
     backend.forget(&[id("7")]).await.unwrap();
     assert!(load(&backend, "7").await.is_none());
-    let left = "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'";
+    let left = "SELECT count(*) FROM pg_stat_activity
+        WHERE state LIKE 'idle in transaction%' AND datname = current_database()";
     crate::support::until(|| server.sql(left) == "0").await;
 }
 
 #[tokio::test]
 async fn fault_98_without_the_setting_the_text_names_it() {
-    let server = PostgresServer::start();
-    let url = format!("postgres://postgres@{}/postgres", start(server.port()).await);
+    let server = Database::new();
+    let proxy = start(server.port()).await;
+    let url = server.at((proxy.ip(), proxy.port()));
     let backend = PostgresBackend::connect(at(url, config(&server))).await.unwrap();
     let error = backend.save(&[succeeded("a")]).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config, "{error}");

@@ -5,13 +5,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use sqlx::postgres::PgListener;
 use windlass_core::{Backend, Failure, FailureKind, Record, Retention, SaveOutcome, State};
-use windlass_testing::servers::PostgresServer;
 
-use crate::support::{HOUR, NEVER, config, connect, id, listening, load, record, start_wait, succeeded, told, until};
+use crate::support::{
+    Database, HOUR, NEVER, config, connect, id, listening, load, record, start_wait, succeeded, told, until,
+};
 
 #[tokio::test]
 async fn the_statement_guards_as_the_core_does() {
-    let server = PostgresServer::start();
+    let server = Database::new();
     let backend = connect(config(&server)).await;
     // The ends of the range, and of the half that a signed number has.
     let tokens = [0, 9, 10, u64::MAX / 2, u64::MAX / 2 + 1, u64::MAX];
@@ -42,7 +43,7 @@ async fn the_statement_guards_as_the_core_does() {
 
 #[tokio::test]
 async fn a_batch_may_hold_an_id_more_than_once() {
-    let server = PostgresServer::start();
+    let server = Database::new();
     let backend = connect(config(&server)).await;
     let records = [
         record("a", State::Running, 1),
@@ -60,7 +61,7 @@ async fn a_batch_may_hold_an_id_more_than_once() {
 
 #[tokio::test]
 async fn record_and_result_expire_apart_by_the_clock_of_the_server() {
-    let server = PostgresServer::start();
+    let server = Database::new();
     let backend = connect(config(&server)).await;
     let minute = Retention::For(Duration::from_secs(60));
     let records = [
@@ -83,7 +84,7 @@ async fn record_and_result_expire_apart_by_the_clock_of_the_server() {
 
 #[tokio::test]
 async fn what_has_expired_is_not_there_although_nobody_has_removed_it() {
-    let server = PostgresServer::start();
+    let server = Database::new();
     let backend = connect(config(&server).cleanup(NEVER)).await;
     let blink = Retention::For(Duration::from_nanos(1));
     let records = [
@@ -104,7 +105,7 @@ async fn what_has_expired_is_not_there_although_nobody_has_removed_it() {
 
 #[tokio::test]
 async fn what_has_expired_is_removed_in_small_batches() {
-    let server = PostgresServer::start();
+    let server = Database::new();
     let backend = connect(config(&server).cleanup(NEVER)).await;
     server.sql(
         "CREATE TABLE batch (count int);
@@ -138,7 +139,7 @@ async fn what_has_expired_is_removed_in_small_batches() {
 
 #[tokio::test]
 async fn nothing_stays_of_those_who_listened_and_were_told() {
-    let server = PostgresServer::start();
+    let server = Database::new();
     let _backend = connect(config(&server).cleanup(Duration::from_millis(20))).await;
     server.sql(
         "INSERT INTO windlass.listener SELECT i::text, now() FROM generate_series(1, 1200) AS i;
@@ -153,7 +154,7 @@ async fn nothing_stays_of_those_who_listened_and_were_told() {
 
 #[tokio::test]
 async fn what_is_not_kept_is_told_and_removes_what_was() {
-    let server = PostgresServer::start();
+    let server = Database::new();
     let backend = connect(config(&server).poll(NEVER)).await;
     backend.save(&[record("a", State::Running, 1)]).await.unwrap();
     let wait = start_wait(&backend, "a");
@@ -168,7 +169,7 @@ async fn what_is_not_kept_is_told_and_removes_what_was() {
 
 #[tokio::test]
 async fn a_result_that_is_not_kept_is_told() {
-    let server = PostgresServer::start();
+    let server = Database::new();
     let backend = connect(config(&server).poll(NEVER)).await;
     let waits = ["small", "large"].map(|name| start_wait(&backend, name));
     listening(&server, 1).await;
@@ -183,7 +184,7 @@ async fn a_result_that_is_not_kept_is_told() {
 
 #[tokio::test]
 async fn nothing_is_announced_and_put_aside_for_nobody() {
-    let server = PostgresServer::start();
+    let server = Database::new();
     let backend = connect(config(&server)).await;
     let mut listener = PgListener::connect(&server.url()).await.unwrap();
     listener.listen("windlass_result").await.unwrap();
@@ -199,7 +200,7 @@ async fn nothing_is_announced_and_put_aside_for_nobody() {
 
 #[tokio::test]
 async fn announcements_of_many_are_split() {
-    let server = PostgresServer::start();
+    let server = Database::new();
     let backend = connect(config(&server)).await;
     let mut listener = PgListener::connect(&server.url()).await.unwrap();
     listener.listen("windlass_result").await.unwrap();
@@ -219,7 +220,7 @@ async fn announcements_of_many_are_split() {
 
 #[tokio::test]
 async fn batches_of_any_size() {
-    let server = PostgresServer::start();
+    let server = Database::new();
     let backend = connect(config(&server)).await;
     let records: Vec<_> = (0..2500).map(succeeded).collect();
     assert_eq!(backend.save(&records).await.unwrap().len(), 2500);
@@ -239,7 +240,7 @@ async fn batches_of_any_size() {
 
 #[tokio::test]
 async fn a_row_can_be_read_by_people() {
-    let server = PostgresServer::start();
+    let server = Database::new();
     let backend = connect(config(&server)).await;
     let failure = Failure { causes: vec!["Gödel".to_owned()], ..Failure::new(FailureKind::Timeout, "too slow", 3) };
     backend.save(&[Record { failure: Some(failure), attempt: 3, ..record("a", State::Failed, 7) }]).await.unwrap();
@@ -250,7 +251,7 @@ async fn a_row_can_be_read_by_people() {
 
 #[tokio::test]
 async fn a_row_that_is_not_ours_is_an_error_for_its_readers_alone() {
-    let server = PostgresServer::start();
+    let server = Database::new();
     let backend = connect(config(&server)).await;
     backend.save(&[succeeded("a"), succeeded("b")]).await.unwrap();
     server.sql("UPDATE windlass.result SET failure = '{' WHERE id = 'a'");

@@ -1,7 +1,9 @@
 //! What the tests share.
 
+use std::fmt::Display;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -18,8 +20,80 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) const NEVER: Duration = Duration::from_secs(3600);
 pub(crate) const HOUR: Retention = Retention::For(Duration::from_secs(3600));
 
+/// Where a test works: a server of its own, or a database on the one that the tests share.
+pub(crate) trait Server {
+    fn url(&self) -> String;
+    fn sql(&self, script: &str) -> String;
+}
+
+impl Server for PostgresServer {
+    fn url(&self) -> String {
+        self.url()
+    }
+
+    fn sql(&self, script: &str) -> String {
+        self.sql(script)
+    }
+}
+
+/// One server for all tests that leave it as it is.
+static SHARED: LazyLock<PostgresServer> =
+    LazyLock::new(|| PostgresServer::builder().arg("log_line_prefix=%d ").arg("max_connections=200").start());
+
+/// A database of its own on the server that the tests share.
+#[derive(Debug)]
+pub(crate) struct Database {
+    name: String,
+}
+
+impl Database {
+    pub(crate) fn new() -> Self {
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("test_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        SHARED.sql(&format!("CREATE DATABASE {name}"));
+        Self { name }
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        SHARED.port()
+    }
+
+    pub(crate) fn url(&self) -> String {
+        self.at(("127.0.0.1", self.port()))
+    }
+
+    /// Sets what holds for later connections to this database.
+    pub(crate) fn set(&self, setting: &str) {
+        SHARED.sql(&format!("ALTER DATABASE {} SET {setting}", self.name));
+    }
+
+    /// How often two of its connections have locked each other out.
+    pub(crate) fn deadlocks(&self) -> usize {
+        SHARED.log().matches(&format!("{} ERROR:  deadlock detected", self.name)).count()
+    }
+
+    /// The URL of this database over another way to the server.
+    pub(crate) fn at(&self, (host, port): (impl Display, u16)) -> String {
+        format!("postgres://postgres@{host}:{port}/{}", self.name)
+    }
+
+    pub(crate) fn sql(&self, script: &str) -> String {
+        SHARED.sql(&format!("\\c {}\n{script}", self.name))
+    }
+}
+
+impl Server for Database {
+    fn url(&self) -> String {
+        self.url()
+    }
+
+    fn sql(&self, script: &str) -> String {
+        self.sql(script)
+    }
+}
+
 /// Settings for a server, with a poll of 50 ms.
-pub(crate) fn config(server: &PostgresServer) -> PostgresBackendConfig {
+pub(crate) fn config(server: &impl Server) -> PostgresBackendConfig {
     PostgresBackendConfig::new(server.url()).poll(Duration::from_millis(50))
 }
 
@@ -41,7 +115,7 @@ pub(crate) async fn over(pool: PgPool, config: PostgresBackendConfig) -> Arc<Pos
 }
 
 /// A pool such as an application has.
-pub(crate) async fn pool(server: &PostgresServer, connections: u32) -> PgPool {
+pub(crate) async fn pool(server: &impl Server, connections: u32) -> PgPool {
     let options = PgPoolOptions::new().max_connections(connections);
     options.connect(&server.url()).await.expect("the server runs")
 }
@@ -89,11 +163,14 @@ pub(crate) async fn told(wait: JoinHandle<Result<Option<Record>>>) -> Record {
 }
 
 /// Waits until that many connections listen, and that many processes are noted to do so.
-pub(crate) async fn listening(server: &PostgresServer, count: usize) {
-    let sql = "SELECT (SELECT count(*) FROM windlass.listener WHERE until > now()),
-        (SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN%')";
-    until(|| server.sql(sql) == format!("{count}|{count}")).await;
+pub(crate) async fn listening(server: &impl Server, count: usize) {
+    let noted = "SELECT count(*) FROM windlass.listener WHERE until > now()";
+    until(|| (server.sql(noted), server.sql(LISTENERS)) == (count.to_string(), count.to_string())).await;
 }
+
+/// Counts the connections that listen.
+pub(crate) const LISTENERS: &str =
+    "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN%' AND datname = current_database()";
 
 /// Waits until `condition` holds, at most [`PATIENCE`].
 pub(crate) async fn until(mut condition: impl FnMut() -> bool) {

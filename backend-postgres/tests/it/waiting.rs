@@ -5,11 +5,13 @@ use std::time::{Duration, Instant};
 use windlass_core::{Backend, ErrorKind, State};
 use windlass_testing::servers::PostgresServer;
 
-use crate::support::{NEVER, PATIENCE, config, connect, id, listening, record, start_wait, succeeded, told, until};
+use crate::support::{
+    Database, LISTENERS, NEVER, PATIENCE, config, connect, id, listening, record, start_wait, succeeded, told, until,
+};
 
 #[tokio::test]
 async fn a_wait_is_woken_by_another_process() {
-    let server = PostgresServer::start();
+    let server = Database::new();
     let (waiter, worker) = (connect(config(&server).poll(NEVER)).await, connect(config(&server)).await);
     let wait = start_wait(&waiter, "a");
     listening(&server, 1).await;
@@ -20,7 +22,7 @@ async fn a_wait_is_woken_by_another_process() {
 
 #[tokio::test]
 async fn later_waits_need_no_more_than_one_look() {
-    let server = PostgresServer::start();
+    let server = Database::new();
     let backend = connect(config(&server).poll(NEVER)).await;
     let _open = start_wait(&backend, "open");
     listening(&server, 1).await;
@@ -36,20 +38,20 @@ async fn later_waits_need_no_more_than_one_look() {
 
 #[tokio::test]
 async fn behind_a_pooler_nobody_listens_and_polling_finds_the_end() {
-    let server = PostgresServer::start();
+    let server = Database::new();
     let backend = connect(config(&server).pooler(true)).await;
     assert!(!backend.capabilities().push);
     let wait = start_wait(&backend, "a");
-    until(|| server.sql("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'windlass'") != "0").await;
+    until(|| server.sql("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'windlass' AND datname = current_database()") != "0").await;
     backend.save(&[succeeded("a")]).await.unwrap();
     told(wait).await;
     assert_eq!(server.sql("SELECT count(*) FROM windlass.listener"), "0");
-    assert_eq!(server.sql("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'"), "0");
+    assert_eq!(server.sql(LISTENERS), "0");
 }
 
 #[tokio::test]
 async fn a_wait_of_no_time_only_looks() {
-    let server = PostgresServer::start();
+    let server = Database::new();
     let backend = connect(config(&server)).await;
     assert_eq!(backend.wait(&id("a"), Duration::ZERO).await.unwrap(), None);
     backend.save(&[succeeded("a"), record("b", State::Running, 1)]).await.unwrap();
@@ -60,11 +62,11 @@ async fn a_wait_of_no_time_only_looks() {
 
 #[tokio::test]
 async fn fault_97_a_listener_that_was_killed_is_replaced() {
-    let server = PostgresServer::start();
+    let server = Database::new();
     let backend = connect(config(&server).poll(NEVER)).await;
     let (before, after) = (start_wait(&backend, "before"), start_wait(&backend, "after"));
     listening(&server, 1).await;
-    let kill = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'";
+    let kill = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE query LIKE 'LISTEN%' AND datname = current_database()";
     assert_eq!(server.sql(kill), "1");
     // Announced to nobody, or to the connection that just ended: what it was is looked up again.
     backend.save(&[succeeded("before")]).await.unwrap();
@@ -98,7 +100,7 @@ async fn a_server_that_is_away_is_waited_for() {
 
 #[test]
 fn an_application_that_is_blocked_does_not_block_the_connections() {
-    let server = PostgresServer::start();
+    let server = Database::new();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let backend = connect(config(&server)).await;

@@ -1,4 +1,4 @@
-//! The suite that every backend passes, on one server for all tests.
+//! The suites that every backend passes, on one server for all tests.
 
 use std::sync::{Arc, LazyLock};
 
@@ -15,9 +15,24 @@ async fn disturbed() -> (Arc<RedisBackend>, impl Fn()) {
     (connect(RedisBackendConfig::new(proxy.url("redis"))).await, move || proxy.cut())
 }
 
+async fn pair() -> (Arc<RedisBackend>, Arc<RedisBackend>) {
+    (connect(config(&SERVER)).await, connect(config(&SERVER)).await)
+}
+
 windlass_testing::backend_conformance!(
     connect(config(&SERVER)),
     name = "Redis",
-    pair = async { (connect(config(&SERVER)).await, connect(config(&SERVER)).await) },
+    pair = pair(),
     disturbed = disturbed()
 );
+
+mod notebook {
+    use super::{SERVER, config, connect, disturbed, pair};
+
+    windlass_testing::notebook_conformance!(
+        connect(config(&SERVER)),
+        name = "Redis",
+        pair = pair(),
+        disturbed = disturbed()
+    );
+}

@@ -3,11 +3,14 @@
 use std::time::{Duration, Instant};
 
 use windlass_backend_redis::{RedisBackend, RedisBackendConfig};
-use windlass_core::{Backend, ErrorKind, Record, Retention, SaveOutcome, State};
+use windlass_core::{
+    Backend, ErrorKind, Expected, Heard, NoteChange, NoteKey, Notebook, Place, Record, Retention, SaveOutcome, State,
+};
 use windlass_testing::servers::{Fault, FaultProxy, RedisServer, free_port};
 
 use crate::support::{
-    NEVER, PATIENCE, config, connect, id, load, record, registered, start_wait, succeeded, told, until, until_async,
+    HOUR, NEVER, PATIENCE, config, connect, id, load, record, registered, start_wait, succeeded, told, until,
+    until_async,
 };
 
 const SHORT: Duration = Duration::from_millis(300);
@@ -205,7 +208,7 @@ async fn a_server_that_loads_its_data_is_away() {
     // Half a second for 2,500 records, during which it answers LOADING.
     let builder = builder.arg("--key-load-delay").arg("200").arg("--loading-process-events-interval-bytes").arg("1024");
     let mut server = builder.start();
-    let patient = connect(config(&server)).await;
+    let patient = connect(config(&server).operation_timeout(2 * PATIENCE)).await;
     let backend = connect(config(&server).operation_timeout(Duration::from_millis(50))).await;
     let records: Vec<_> = (0..2500).map(succeeded).collect();
     until_async(|| async { backend.save(&records).await.is_ok() }).await;
@@ -255,7 +258,30 @@ async fn the_permissions_in_the_readme_suffice() {
     registered(&server, 0).await;
     assert!(load(&backend, "a").await.is_some());
     backend.forget(&[id("a")]).await.unwrap();
+    use_the_notebook(&backend).await;
     assert_eq!(server.command(&["ACL", "LOG"]), "", "nothing was denied");
+}
+
+/// Every command that the notebook sends.
+async fn use_the_notebook(backend: &RedisBackend) {
+    let key = |name: &str| NoteKey::new("test", name).unwrap();
+    let put = |name, keep| NoteChange { key: key(name), expected: Expected::Anything, value: Some("x".into()), keep };
+    let short = Retention::For(Duration::from_millis(1));
+    backend.write(&[put("a", short), put("b", Retention::Forever), put("c", HOUR)]).await.unwrap();
+    until_async(|| async { backend.read(&[key("a")]).await.unwrap()[0].is_none() }).await;
+    assert_eq!(backend.list("test", None, 10).await.unwrap().notes.len(), 2);
+    backend.write(&[NoteChange { value: None, ..put("b", HOUR) }]).await.unwrap();
+    let place = Place { set: key("s"), place: 1, value: "x".into(), keep: Duration::from_secs(60) };
+    assert_eq!(backend.gather(&[place]).await.unwrap(), [1]);
+    assert_eq!(backend.gathered(&key("s"), 1..2).await.unwrap(), [Some("x".into())]);
+    let mut listener = backend.listen("topic").await.unwrap();
+    backend.signal("topic", "x".into()).await.unwrap();
+    assert_eq!(listener.next().await.unwrap(), Heard::Signal("x".into()));
+    drop(listener);
+    // After the channel was left.
+    let mut other = backend.listen("other").await.unwrap();
+    backend.signal("other", "x".into()).await.unwrap();
+    assert_eq!(other.next().await.unwrap(), Heard::Signal("x".into()));
 }
 
 #[tokio::test]

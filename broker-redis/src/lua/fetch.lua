@@ -2,7 +2,8 @@
 -- workers held, and records the claim in the same step that takes the ids off their lists.
 --
 -- KEYS   ready critical high low level body sched lease solo claims left owner meta seq bell lost
--- ARGV   most messages (up to 1000), lease in milliseconds
+-- ARGV   most messages (up to 1000), lease in milliseconds, and, unless nothing is kept for anybody,
+--        how many of them are kept for critical, high, normal and low ones
 -- Returns the milliseconds until there can be something (-1: nothing is known of), or
 --        {token, ids, lengths of the bodies, the bodies one after the other, progress of each}:
 --        ids and lengths are separated by spaces, progress by semicolons ('' if nobody has any).
@@ -134,12 +135,13 @@ for i = #batches, 1, -1 do
 end
 
 local ids, bodies, lengths, seen, count, bytes = {}, {}, {}, {}, 0, 0
+local kept, lines = tiered and #ARGV > 2, {}
 
 -- Takes what can be claimed from `popped`; puts the rest back into its list when the answer is large
 -- enough.
 -- Skipped are ids without a body (cancelled), and those that stand in the list a second time and
 -- are claimed or delayed.
-local function take(list, popped)
+local function take(line, popped)
   local owners = redis.call('HMGET', owner, unpack(popped))
   local delays = {}
   if redis.call('ZCARD', sched) > 0 then delays = redis.call('ZMSCORE', sched, unpack(popped)) end
@@ -154,13 +156,14 @@ local function take(list, popped)
         if count > 0 and bytes + #text > BYTES then
           local back = {}
           for j = #popped, i, -1 do back[#back + 1] = popped[j] end
-          redis.call('LPUSH', list, unpack(back))
+          redis.call('LPUSH', lists[line], unpack(back))
           return false
         end
         count = count + 1
         bytes = bytes + #text
         seen[id] = true
         ids[count], bodies[count], lengths[count] = id, text, #text
+        if kept then lines[count] = line end
       end
     end
     from, piece = upto + 1, 64
@@ -168,14 +171,47 @@ local function take(list, popped)
   return true
 end
 
-local line = 1
-for _ = 1, ROUNDS do
-  local popped = redis.call('LPOP', lists[line], max - count)
-  while not popped and lists[line + 1] do
-    line = line + 1
-    popped = redis.call('LPOP', lists[line], max - count)
+-- Takes up to `most` from one list; answers whether there is room for more.
+local rounds = ROUNDS
+local function claim(line, most)
+  local goal = math.min(count + most, max)
+  while count < goal do
+    local popped = redis.call('LPOP', lists[line], goal - count)
+    if not popped then return true end
+    if not take(line, popped) then return false end
+    rounds = rounds - 1
+    if rounds == 0 then return false end
   end
-  if not popped or not take(lists[line], popped) or count == max then break end
+  return count < max
+end
+
+local function claim_kept()
+  for line = 1, #lists do
+    if not claim(line, tonumber(ARGV[2 + line])) then return false end
+  end
+  rounds = ROUNDS
+  return true
+end
+
+if not kept or claim_kept() then
+  for line = 1, #lists do
+    if not claim(line, max) then break end
+  end
+end
+
+-- What was kept for the less urgent was taken first, but comes in its order.
+if kept then
+  local sorted = {{}, {}, {}}
+  for line = 1, #lists do
+    for i = 1, count do
+      if lines[i] == line then
+        table.insert(sorted[1], ids[i])
+        table.insert(sorted[2], bodies[i])
+        table.insert(sorted[3], lengths[i])
+      end
+    end
+  end
+  ids, bodies, lengths = unpack(sorted)
 end
 
 local more = waiting()

@@ -1,7 +1,7 @@
 -- Puts dead letters back to the end of their level, with fresh counts.
 --
 -- KEYS   ready critical high low level body bell dead deadbody deadinfo
--- ARGV   ids
+-- ARGV   for each: id, the message that takes its place, or nothing if it runs as it was
 -- Returns how many there were.
 
 local ready, critical, high, low, level, body, bell, dead, deadbody, deadinfo = unpack(KEYS)
@@ -13,8 +13,10 @@ redis.call('HLEN', level)
 redis.call('HLEN', body)
 local silent = redis.call('LLEN', bell) == 0
 
-local scores = redis.call('ZMSCORE', dead, unpack(ARGV))
-local texts = redis.call('HMGET', deadbody, unpack(ARGV))
+local asked = {}
+for i = 1, #ARGV, 2 do asked[#asked + 1] = ARGV[i] end
+local scores = redis.call('ZMSCORE', dead, unpack(asked))
+local texts = redis.call('HMGET', deadbody, unpack(asked))
 local ids, adds, seen, levels, notes = {}, {}, {}, {}, {}
 
 -- The letter of a message's level, as its envelope tells; nothing if that is normal.
@@ -23,15 +25,16 @@ local function letter(text)
   return LETTERS[string.match(head, '\npriority=(%a+)\n')]
 end
 
-for i = 1, #ARGV do
-  if scores[i] and texts[i] and not seen[ARGV[i]] then
-    seen[ARGV[i]] = true
-    ids[#ids + 1] = ARGV[i]
-    adds[#adds + 1] = ARGV[i]
-    adds[#adds + 1] = texts[i]
-    levels[#ids] = letter(texts[i])
+for i, id in ipairs(asked) do
+  local text = ARGV[2 * i] ~= '' and ARGV[2 * i] or texts[i]
+  if scores[i] and text and not seen[id] then
+    seen[id] = true
+    ids[#ids + 1] = id
+    adds[#adds + 1] = id
+    adds[#adds + 1] = text
+    levels[#ids] = letter(text)
     if levels[#ids] then
-      notes[#notes + 1] = ARGV[i]
+      notes[#notes + 1] = id
       notes[#notes + 1] = levels[#ids]
     end
   end

@@ -17,7 +17,7 @@
 local ready, critical, high, low, level, body, sched, lease, solo = unpack(KEYS, 1, 9)
 local claims, left, owner, meta, bell, lost, dead, deadbody, deadinfo = unpack(KEYS, 10, 18)
 local life, most = tonumber(ARGV[1]), tonumber(ARGV[2])
-local NEAR, TRIM = 5000, 100 -- Waiting workers look again every NEAR milliseconds.
+local NEAR = 5000 -- Waiting workers look again every NEAR milliseconds.
 
 -- Reads come before writes: a key of a foreign type stops the script while nothing is changed.
 local tracked = redis.call('HLEN', meta) > 0
@@ -131,7 +131,6 @@ for i = 1, #ids do
     elseif action == 'D' then
       died[#died + 1] = id
       forget[#forget + 1] = id
-      infos[#infos + 1] = id
       infos[#infos + 1] = y .. '\n' .. x
     elseif action == 'R' then
       head[#head + 1] = id
@@ -176,30 +175,10 @@ if tiered then
 end
 for _, stone in ipairs(tombs) do redis.call('SET', stone[1], '', 'PX', stone[2]) end
 
-local function bury(list)
-  redis.call('ZREM', dead, unpack(list))
-  redis.call('HDEL', deadbody, unpack(list))
-  redis.call('HDEL', deadinfo, unpack(list))
-end
-
 if #died > 0 then
   local texts = redis.call('HMGET', body, unpack(died))
-  local moved, scores = {}, {}
-  for i = 1, #died do
-    moved[#moved + 1] = died[i]
-    moved[#moved + 1] = texts[i] or ''
-    scores[#scores + 1] = string.format('%.0f', now)
-    scores[#scores + 1] = died[i]
-  end
   redis.call('HDEL', body, unpack(died))
-  redis.call('HSET', deadbody, unpack(moved))
-  redis.call('HSET', deadinfo, unpack(infos))
-  redis.call('ZADD', dead, unpack(scores))
-  local old = redis.call('ZRANGEBYSCORE', dead, '-inf', string.format('%.0f', now - life), 'LIMIT', 0, TRIM)
-  if #old > 0 then bury(old) end
-  local excess = math.min(redis.call('ZCARD', dead) - most, #died + TRIM)
-  if excess > 0 then bury(redis.call('ZRANGE', dead, 0, excess - 1)) end
-  for _, key in ipairs({dead, deadbody, deadinfo}) do redis.call('PEXPIRE', key, ARGV[1]) end
+  bury({dead, deadbody, deadinfo}, clock, life, most, died, texts, infos)
 end
 
 local near = soonest and soonest - now < NEAR and (not next[2] or soonest < tonumber(next[2]))

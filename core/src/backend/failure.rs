@@ -27,6 +27,12 @@ pub enum FailureKind {
     Lost,
     /// It asked to run later, too often.
     Snoozed,
+    /// Somebody asked for it to be cancelled, or the task itself; the text is the reason.
+    Cancelled,
+    /// It was not started in time.
+    Expired,
+    /// A task that it needs, in a workflow, has no result.
+    Upstream,
 }
 
 /// Why a task failed; travels to whoever asks for the result.
@@ -50,6 +56,12 @@ impl Failure {
     /// A failure without causes; a text beyond 4 KiB is cut.
     pub fn new(kind: FailureKind, message: impl Into<String>, attempt: u32) -> Self {
         Self { kind, message: cut(message.into()), causes: Vec::new(), attempt, location: None }
+    }
+
+    /// The same failure with the place where it came up.
+    #[must_use]
+    pub fn at(self, location: Option<String>) -> Self {
+        Self { location, ..self }
     }
 
     /// Takes the text of an error and of its causes.
@@ -83,6 +95,9 @@ impl fmt::Display for Failure {
         if let Some(location) = &self.location {
             write!(f, " at {location}")?;
         }
-        write!(f, " (attempt {})", self.attempt)
+        match self.attempt {
+            0 => Ok(()),
+            attempt => write!(f, " (attempt {attempt})"),
+        }
     }
 }

@@ -13,7 +13,7 @@ pub use failure::{Failure, FailureKind};
 pub use record::{Record, RecordError};
 pub use retention::Retention;
 
-use crate::{Result, TaskId};
+use crate::{Notebook, Result, TaskId};
 
 /// What a backend can do, as data.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,6 +86,12 @@ pub trait Backend: Debug + Send + Sync + 'static {
     /// # Errors
     /// `Unavailable` if the store cannot be reached.
     async fn forget(&self, ids: &[TaskId]) -> Result<()>;
+
+    /// The notebook of the same store, if it has one: workflows, periodic tasks, progress and whatever
+    /// else parts of an application agree on need it, and say so where it is missing.
+    fn notebook(&self) -> Option<&dyn Notebook> {
+        None
+    }
 
     /// Releases connections. Everything after it answers [`crate::ErrorKind::Closed`].
     async fn close(&self);

@@ -28,6 +28,10 @@ pub struct Capabilities {
     pub dead_letters: bool,
     /// A second message with the id of one that is waiting, claimed or remembered is refused.
     pub idempotent: bool,
+    /// A queue can be limited; without it, [`Message::limit`](crate::Message::limit) is not looked at.
+    pub limit: bool,
+    /// A full queue can drop its oldest message.
+    pub drop_oldest: bool,
     /// Largest payload in bytes.
     pub max_payload: usize,
 }
@@ -47,6 +51,8 @@ impl Capabilities {
             locate: true,
             dead_letters: true,
             idempotent: true,
+            limit: true,
+            drop_oldest: true,
             max_payload: crate::limits::PAYLOAD_BYTES_HARD,
         }
     }

@@ -12,6 +12,11 @@ pub enum PublishOutcome {
     Accepted,
     /// A task of this id is already there, or was finished not long ago; nothing was changed.
     Duplicate,
+    /// Its queue holds as many as [`Message::limit`] allows; it will never run.
+    Full {
+        /// How many wait.
+        waiting: u64,
+    },
     /// The store refused it; it will never run.
     Rejected(Error),
 }
@@ -154,6 +159,21 @@ pub struct DeadLetter {
     pub progress: Progress,
     /// The message, or the bytes that are none.
     pub content: Result<Message, Undecodable>,
+}
+
+/// A dead letter that is to run again.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Replay {
+    /// Which.
+    pub id: TaskId,
+    /// What runs in its place, under the same id and in the same queue; `None` for what it was.
+    pub edited: Option<Message>,
+}
+
+impl From<TaskId> for Replay {
+    fn from(id: TaskId) -> Self {
+        Self { id, edited: None }
+    }
 }
 
 /// Some dead letters and where the next page begins.

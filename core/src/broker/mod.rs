@@ -2,6 +2,8 @@
 
 mod capability;
 mod delivery;
+mod limit;
+mod reserve;
 
 use std::fmt::Debug;
 use std::time::Duration;
@@ -10,9 +12,12 @@ use async_trait::async_trait;
 
 pub use capability::Capabilities;
 pub use delivery::{
-    CancelOutcome, DeadLetter, DeadPage, Delivery, Disposition, LeaseStatus, Location, PublishOutcome, Receipt,
+    CancelOutcome, DeadLetter, DeadPage, Delivery, Disposition, LeaseStatus, Location, PublishOutcome, Receipt, Replay,
     SettleOutcome, Settlement, Undecodable,
 };
+
+pub use limit::{Overflow, QueueLimit};
+pub use reserve::Reserve;
 
 use crate::{Message, QueueName, Result, TaskId};
 
@@ -25,6 +30,15 @@ pub struct FetchRequest {
     pub max: usize,
     /// The claim is ours for this long unless it is extended.
     pub lease: Duration,
+    /// How many of `max` are kept for messages of each priority, if so many wait.
+    pub reserve: Reserve,
+}
+
+impl FetchRequest {
+    /// At most `max` messages of a queue, strictly the most urgent first.
+    pub fn new(queue: QueueName, max: usize, lease: Duration) -> Self {
+        Self { queue, max, lease, reserve: Reserve::NONE }
+    }
 }
 
 /// A store that messages wait in until a worker has finished them.
@@ -41,7 +55,10 @@ pub struct FetchRequest {
 ///   it, on every instance of the adapter, because backends refuse what has a smaller one; [`Broker::extend`] and [`Broker::settle`] with an older one change nothing and say so.
 /// * **The broker's clock** decides about leases and due times.
 /// * **The most urgent first**, by [`Message::priority`]; then first in, first out among messages that
-///   were published without a delay, at first delivery.
+///   were published without a delay, at first delivery. What [`FetchRequest::reserve`] keeps for the
+///   less urgent is taken first, and delivered in the same order.
+/// * **A full queue says so.** Where [`Message::limit`] is set, no more than that many messages wait in
+///   its queue.
 /// * `extend` makes progress although every thread of the caller's runtime is blocked, as long as
 ///   it is polled from another runtime.
 ///
@@ -111,11 +128,24 @@ pub trait Broker: Debug + Send + Sync + 'static {
     /// `Unsupported` without [`Capabilities::dead_letters`].
     async fn dead_letters(&self, queue: &QueueName, cursor: Option<&str>, max: usize) -> Result<DeadPage>;
 
-    /// Puts dead letters back into their queue with fresh counts; answers how many there were.
+    /// Puts dead letters back into their queue with fresh counts, each as it was or as it was edited;
+    /// answers how many there were.
     ///
     /// # Errors
     /// `Unsupported` without [`Capabilities::dead_letters`].
-    async fn replay(&self, queue: &QueueName, ids: &[TaskId]) -> Result<usize>;
+    async fn replay(&self, queue: &QueueName, letters: &[Replay]) -> Result<usize>;
+
+    /// Removes dead letters for good; answers how many there were.
+    ///
+    /// # Errors
+    /// `Unsupported` without [`Capabilities::dead_letters`].
+    async fn discard(&self, queue: &QueueName, ids: &[TaskId]) -> Result<usize>;
+
+    /// What could be lost with the server as it is configured, one sentence each: no persistence,
+    /// eviction, no replica. As far as is known from the last connection; nothing if nothing is.
+    fn risks(&self) -> Vec<String> {
+        Vec::new()
+    }
 
     /// Releases connections. Everything after it answers [`crate::ErrorKind::Closed`].
     async fn close(&self);

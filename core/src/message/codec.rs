@@ -70,6 +70,40 @@ arguments!(6: A B C D E F);
 arguments!(7: A B C D E F G);
 arguments!(8: A B C D E F G H);
 
+/// Arguments of which the first can come from another task: a tuple of 1 to 8 values.
+#[diagnostic::on_unimplemented(
+    message = "a task with the arguments `{Self}` cannot follow another one",
+    note = "what follows takes the result as its first argument, so it needs at least one"
+)]
+pub trait FirstRest: Arguments {
+    /// The first argument.
+    type First;
+    /// The others: a tuple.
+    type Rest: Arguments;
+}
+
+macro_rules! first_rest {
+    ($first:ident $($name:ident)*) => {
+        impl<$first, $($name),*> FirstRest for ($first, $($name,)*)
+        where
+            ($first, $($name,)*): Arguments,
+            ($($name,)*): Arguments,
+        {
+            type First = $first;
+            type Rest = ($($name,)*);
+        }
+    };
+}
+
+first_rest!(A);
+first_rest!(A B);
+first_rest!(A B C);
+first_rest!(A B C D);
+first_rest!(A B C D E);
+first_rest!(A B C D E F);
+first_rest!(A B C D E F G);
+first_rest!(A B C D E F G H);
+
 /// Writes `value`; `what` names it in the error.
 ///
 /// # Errors

@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-pub use codec::Arguments;
+pub use codec::{Arguments, FirstRest};
 pub use options::Options;
 pub use priority::Priority;
 
-use crate::{QueueName, Result, TaskId, TaskName, Timestamp, limits};
+use crate::flow::FlowPart;
+use crate::{QueueLimit, QueueName, Result, TaskId, TaskName, Timestamp, limits};
 
 /// Application headers: small texts that travel with a task, such as a trace context.
 pub type Headers = BTreeMap<String, String>;
@@ -52,6 +53,10 @@ pub struct Message {
     /// How long the broker remembers the id after the task is finished, to refuse a second task
     /// of the same id. Set for ids that the caller chose; ids made by windlass are never reused.
     pub remember: Option<Duration>,
+    /// How many messages may wait in its queue. Does not travel: it is for the broker that takes it.
+    pub limit: Option<QueueLimit>,
+    /// What it is part of, if it is part of a workflow.
+    pub flow: Option<Box<FlowPart>>,
     /// Fields of the envelope that this version does not know; they are passed on.
     pub unknown: Vec<(String, String)>,
     /// The encoded arguments.
@@ -69,6 +74,8 @@ impl Message {
             enqueued_at: Timestamp::default(),
             options: Options::default(),
             remember: None,
+            limit: None,
+            flow: None,
             unknown: Vec::new(),
             payload,
         }

@@ -6,7 +6,8 @@ use crate::Error;
 /// How urgent a task is among those that wait in the same queue.
 ///
 /// Workers take the most urgent task that waits, whatever came first; of the same priority, the
-/// oldest. A stream of urgent tasks holds up all others.
+/// oldest. So that a stream of urgent tasks does not hold up all others for ever, a few places are kept
+/// for those, unless the worker is told to be strict; see [`reserve`](crate::policy::reserve).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Priority {
     /// After everything else.

@@ -22,6 +22,9 @@
 //! | `timeout`, `soft-timeout` | milliseconds |
 //! | `status-ttl`, `result-ttl` | milliseconds, `forever` or `none` |
 //! | `remember` | how long the id is remembered after the end, milliseconds |
+//! | `flow` | the workflow that it is part of: its id, and how long what it needs is kept, milliseconds |
+//! | `input` | the first argument, which is not in the payload: how many results, and `one`, `list` or `tuple` |
+//! | `next` | what follows, a line each: its id, place and number of its results, and `success`, `failure` or `end` |
 //! | `h.<name>` | an application header |
 //!
 //! In values, `%`, carriage return and line feed are written as `%25`, `%0D` and `%0A`.
@@ -35,6 +38,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::Message;
+use crate::flow::FlowPart;
 use crate::time::millis as millis_of;
 use crate::{QueueName, TaskId, TaskName, Timestamp};
 
@@ -80,6 +84,13 @@ pub fn encode(message: &Message) -> Bytes {
     line(&mut out, "status-ttl", options.status_ttl);
     line(&mut out, "result-ttl", options.result_ttl);
     line(&mut out, "remember", message.remember.map(millis_of));
+    if let Some(part) = &message.flow {
+        line(&mut out, "flow", Some(part.head()));
+        line(&mut out, "input", part.input);
+        for link in &part.next {
+            line(&mut out, "next", Some(link));
+        }
+    }
     for (name, value) in &options.headers {
         let _ = write!(out, "h.{name}=");
         escape(&mut out, value);
@@ -168,6 +179,9 @@ fn field(message: &mut Message, name: &str, value: &str) -> Result<(), &'static 
         "status-ttl" => options.status_ttl = Some(value.parse().map_err(|_| "a retention")?),
         "result-ttl" => options.result_ttl = Some(value.parse().map_err(|_| "a retention")?),
         "remember" => message.remember = Some(millis(value)?),
+        "flow" => message.flow = Some(Box::new(FlowPart::read(value).ok_or("an id and milliseconds")?)),
+        "input" => part(message)?.input = Some(value.parse().map_err(|()| "a number and a shape")?),
+        "next" => part(message)?.next.push(value.parse().map_err(|()| "an id, a place and an end")?),
         _ => match name.strip_prefix("h.") {
             Some(header) => {
                 options.headers.insert(header.to_owned(), unescape(value));
@@ -176,6 +190,10 @@ fn field(message: &mut Message, name: &str, value: &str) -> Result<(), &'static 
         },
     }
     Ok(())
+}
+
+fn part(message: &mut Message) -> Result<&mut FlowPart, &'static str> {
+    message.flow.as_deref_mut().ok_or("a line flow before it")
 }
 
 fn number<T: FromStr>(value: &str) -> Result<T, &'static str> {

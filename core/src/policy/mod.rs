@@ -1,11 +1,13 @@
 //! When a task is tried again and how long a run may take: pure functions of their inputs.
 
+mod aging;
 mod backoff;
 mod retry;
 mod timeout;
 
 use std::time::Duration;
 
+pub use aging::{PriorityOrder, reserve};
 pub use backoff::{Backoff, Growth};
 pub use retry::{Decision, FailureClass, RetryOn, decide};
 pub use timeout::{Limits, limits};

@@ -89,7 +89,7 @@ pub fn decide(
         FailureClass::Panic => policy.retry_on.panics,
         FailureClass::Permanent => false,
     };
-    if !allowed || progress.failures >= policy.max_retries {
+    if !allowed || progress.retries_left(policy.max_retries) == 0 {
         return Decision::GiveUp;
     }
     let pause = match class {

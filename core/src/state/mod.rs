@@ -101,12 +101,63 @@ pub struct Progress {
     pub snoozes: u32,
     /// Times that it was put back because no worker could handle it.
     pub parks: u32,
+    /// The number of retries that the task has set for itself, in place of what was asked for.
+    pub max_retries: Option<u32>,
 }
 
 impl Progress {
     /// The number of the run that starts now: 1 for the first.
     pub const fn attempt(self) -> u32 {
         self.failures.saturating_add(1)
+    }
+
+    /// The number of retries in force: what the task has set for itself, or else what was asked for.
+    pub const fn retries(self, asked: u32) -> u32 {
+        match self.max_retries {
+            Some(retries) => retries,
+            None => asked,
+        }
+    }
+
+    /// The retries that are left to the run that is under way.
+    pub const fn retries_left(self, asked: u32) -> u32 {
+        self.retries(asked).saturating_sub(self.failures)
+    }
+
+    /// The same, after the task has said during a run how many retries may follow it.
+    #[must_use]
+    pub const fn with_retries_left(self, left: u32) -> Self {
+        Self { max_retries: Some(self.failures.saturating_add(left)), ..self }
+    }
+
+    /// The place of the run that is under way among those that did not end well, for the history of a
+    /// task: failures and losses before it.
+    pub const fn place(self) -> u32 {
+        self.failures.saturating_add(self.losses)
+    }
+}
+
+/// As it is kept beside a message: failures, losses, snoozes and parks, and the number of retries if the
+/// task has set it; nothing at all if nothing has happened, as for nearly every message.
+impl std::fmt::Display for Progress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { failures, losses, snoozes, parks, max_retries } = self;
+        if *self == Self::default() {
+            return Ok(());
+        }
+        write!(f, "{failures} {losses} {snoozes} {parks}")?;
+        max_retries.map_or(Ok(()), |retries| write!(f, " {retries}"))
+    }
+}
+
+impl Progress {
+    /// Reads what `Display` has written; what cannot be read counts as zero.
+    pub fn read(text: &str) -> Self {
+        let mut numbers = text.split(' ').map(|number| number.parse().ok());
+        let mut next = || numbers.next().flatten();
+        let mut count = || next().unwrap_or_default();
+        let (failures, losses, snoozes, parks) = (count(), count(), count(), count());
+        Self { failures, losses, snoozes, parks, max_retries: next() }
     }
 }
 

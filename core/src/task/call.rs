@@ -11,15 +11,29 @@ use crate::{Error, IntoDuration, Options, QueueName, Result, Retention, TaskId, 
 ///
 /// What is wrong with it (a bad name, a negative delay, arguments that cannot be encoded) is told
 /// by `enqueue`, before anything is sent.
+///
+/// `I` says what is missing: nothing, or the first argument (see [`Step`]).
 #[must_use = "a call does nothing until it is enqueued"]
 #[derive(Debug)]
-pub struct Call<O> {
+pub struct Call<O, I = Complete> {
     parts: Result<CallParts>,
-    output: PhantomData<fn() -> O>,
+    types: PhantomData<fn(I) -> O>,
 }
 
-/// What a [`Call`] is made of.
+/// Marks a [`Call`] that has all its arguments.
 #[derive(Debug)]
+pub struct Complete;
+
+/// Marks a [`Call`] whose first argument, of type `I`, is what another task ends with.
+#[derive(Debug)]
+pub struct After<I>(PhantomData<I>);
+
+/// A call without its first argument, which is the result of what it follows in a workflow: `I` is the
+/// type of that argument, `O` that of its own result.
+pub type Step<I, O> = Call<O, After<I>>;
+
+/// What a [`Call`] is made of.
+#[derive(Debug, Clone)]
 pub struct CallParts {
     /// The wire name.
     pub task: TaskName,
@@ -36,11 +50,7 @@ pub struct CallParts {
 impl<O> Call<O> {
     /// A call of the task `name` with options of the task level.
     pub fn new<A: Arguments>(name: &str, args: &A, task_options: Options) -> Self {
-        let parts = TaskName::new(name).and_then(|task| {
-            let payload = args.encode().map_err(|error| error.with("task", name))?;
-            Ok(CallParts { task, payload, id: None, options: Options::default(), task_options })
-        });
-        Self { parts, output: PhantomData }
+        Self::of(name, args, task_options)
     }
 
     /// A call whose payload was encoded elsewhere, for example by another language.
@@ -53,7 +63,24 @@ impl<O> Call<O> {
             options: Options::default(),
             task_options: Options::default(),
         });
-        Self { parts, output: PhantomData }
+        Self { parts, types: PhantomData }
+    }
+}
+
+impl<I, O> Step<I, O> {
+    /// A call of the task `name` with the arguments after its first one, and options of the task level.
+    pub fn after<A: Arguments>(name: &str, rest: &A, task_options: Options) -> Self {
+        Self::of(name, rest, task_options)
+    }
+}
+
+impl<O, I> Call<O, I> {
+    fn of<A: Arguments>(name: &str, args: &A, task_options: Options) -> Self {
+        let parts = TaskName::new(name).and_then(|task| {
+            let payload = args.encode().map_err(|error| error.with("task", name))?;
+            Ok(CallParts { task, payload, id: None, options: Options::default(), task_options })
+        });
+        Self { parts, types: PhantomData }
     }
 
     /// The parts, or the first thing that is wrong.
@@ -92,7 +119,12 @@ impl<O> Call<O> {
     /// nothing and gives a handle to the same task.
     pub fn id(self, id: impl AsRef<str>) -> Self {
         self.map(|parts| {
-            parts.id = Some(TaskId::new(id)?);
+            let id = TaskId::new(id)?;
+            if id.with_str(crate::flow::is_node_id) {
+                let allowed = "not \"::\" and a number at the end, which only tasks of workflows have";
+                return Err(Error::invalid("task id", format_args!("{:?}", id.to_string()), allowed));
+            }
+            parts.id = Some(id);
             Ok(())
         })
     }

@@ -5,31 +5,63 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use super::TaskError;
-use crate::message::Headers;
-use crate::{QueueName, TaskId, TaskName, Timestamp};
+use bytes::Bytes;
+use serde::Serialize;
 
-/// Why a running task should end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+use super::TaskError;
+use crate::message::{Headers, codec};
+use crate::{Error, ErrorKind, QueueName, Result, Retention, TaskId, TaskName, Timestamp, Token};
+
+/// Largest value of a progress: 64 KiB.
+const PROGRESS_BYTES: usize = 64 * 1024;
+
+/// Why a running task should end, the weakest reason first: a stronger one takes the place of a weaker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Interrupt {
-    /// The worker shuts down; what is not finished in time is given back, without counting.
-    Shutdown,
-    /// The claim was lost: another worker has the task, and the result of this run is refused.
-    LeaseLost,
     /// The soft timeout has passed.
     SoftTimeout,
+    /// The worker shuts down; what is not finished in time is given back, without counting.
+    Shutdown,
+    /// Somebody asked for the task to be cancelled; it ends as cancelled whatever this run answers.
+    /// [`Context::cancel_reason`] says why.
+    Cancelled,
+    /// The claim was lost: another worker has the task, and the result of this run is refused.
+    LeaseLost,
 }
 
-/// How a worker tells a running task that it should end. Workers implement it; tasks use
-/// [`Context::interrupted`].
+/// What connects a running task with its worker. Workers and test harnesses implement it; tasks use
+/// [`Context`].
 pub trait Signal: fmt::Debug + Send + Sync {
-    /// The reason, if there is one by now.
+    /// The strongest reason to end by now, if there is one.
     fn interrupt(&self) -> Option<Interrupt>;
 
-    /// Waits until there is a reason.
-    fn interrupted(&self) -> Pin<Box<dyn Future<Output = Interrupt> + Send + '_>>;
+    /// Waits until there is a reason that is stronger than `than`; any reason if that is `None`.
+    fn interrupted(&self, than: Option<Interrupt>) -> Pin<Box<dyn Future<Output = Interrupt> + Send + '_>>;
+
+    /// What was said by who asked for the task to be cancelled.
+    fn cancel_reason(&self) -> Option<String> {
+        None
+    }
+
+    /// The number of retries that this run has set to follow it.
+    fn retries_left(&self) -> Option<u32> {
+        None
+    }
+
+    /// Sets the number of retries that follow this run.
+    fn set_retries_left(&self, _retries: u32) {}
 }
+
+/// Who takes the progress of tasks: the worker, or a fake in a test.
+pub trait Report: fmt::Debug + Send + Sync {
+    /// Takes the progress of the task that runs in `context`, encoded. Answers at once.
+    fn report(&self, context: &Context, value: Bytes);
+}
+
+/// The value of [`Shared`] by which tasks report their progress. Workers with a store for notes put it there.
+#[derive(Debug, Clone)]
+pub struct Reports(pub Arc<dyn Report>);
 
 /// Values of the application that tasks share, one of each type.
 #[derive(Clone, Default)]
@@ -74,11 +106,19 @@ pub struct ContextParts {
     pub max_attempts: u32,
     /// When this run is stopped.
     pub deadline: Option<Timestamp>,
+    /// When the task must be finished, retries included.
+    pub finish_by: Option<Timestamp>,
+    /// The retries that are left to this run, unless it sets them itself.
+    pub retries_left: u32,
     /// The headers of the call.
     pub headers: Headers,
+    /// The claim that it runs under.
+    pub token: Token,
+    /// How long what becomes of it is kept.
+    pub kept: Retention,
     /// The values of the application.
     pub shared: Arc<Shared>,
-    /// How it is told to end.
+    /// What connects it with its worker.
     pub signal: Arc<dyn Signal>,
 }
 
@@ -89,6 +129,7 @@ impl Context {
     }
 
     /// The id of the task; the same in every run of it. Use it to make effects idempotent.
+    #[doc(alias = "GetTaskId")]
     pub fn id(&self) -> &TaskId {
         &self.0.id
     }
@@ -118,6 +159,60 @@ impl Context {
         self.0.deadline
     }
 
+    /// When the task must be finished, retries and children included, if a deadline was given.
+    pub fn finish_by(&self) -> Option<Timestamp> {
+        self.0.finish_by
+    }
+
+    /// How often the task is run again if this run and those after it fail.
+    #[doc(alias = "GetRetryCount")]
+    pub fn retries_left(&self) -> u32 {
+        self.0.signal.retries_left().unwrap_or(self.0.retries_left)
+    }
+
+    /// Changes how often the task is run again if this run and those after it fail: 0 makes this run the
+    /// last one. It holds for the rest of the task's life, on every worker, from when this run has ended;
+    /// if the worker is lost before that, it is as if it had not been said.
+    #[doc(alias = "SetRetryCount")]
+    pub fn set_retries_left(&self, retries: u32) {
+        self.0.signal.set_retries_left(retries);
+    }
+
+    /// Tells how far the task is, to whoever follows it by its handle. The last value wins: of values
+    /// that come faster than about ten a second, some are left out, never the last one.
+    ///
+    /// It answers at once; the store is told beside the task. Cheap enough for a loop.
+    ///
+    /// # Errors
+    /// `Codec` if the value cannot be encoded, `Invalid` if it is larger than 64 KiB, `Unsupported` if
+    /// the worker has no store that keeps notes.
+    pub fn progress(&self, value: impl Serialize) -> Result<()> {
+        let value = codec::encode("progress", &value)?;
+        if value.len() > PROGRESS_BYTES {
+            let bytes = format_args!("{} B", value.len()).to_string();
+            return Err(Error::invalid("progress", bytes, format_args!("at most {PROGRESS_BYTES} B")));
+        }
+        let Reports(reports) = self.state::<Reports>().map(Arc::unwrap_or_clone).ok_or_else(|| {
+            let text = "progress needs a store that keeps notes: set backend.url";
+            Error::new(ErrorKind::Unsupported, "progress", text).with_task(self.id().clone())
+        })?;
+        reports.report(self, value);
+        Ok(())
+    }
+
+    /// The claim that this run has: greater than those of the runs before it. Give it to a store that is
+    /// written by this task, and let the store refuse a smaller one: then a run that has lost its claim
+    /// without knowing cannot overwrite what its successor wrote.
+    #[doc(alias = "fencing")]
+    pub fn token(&self) -> Token {
+        self.0.token
+    }
+
+    /// How long what becomes of the task is kept.
+    pub fn kept(&self) -> Retention {
+        self.0.kept
+    }
+
     /// The headers that the call carries.
     pub fn headers(&self) -> &Headers {
         &self.0.headers
@@ -128,7 +223,8 @@ impl Context {
         self.0.shared.get()
     }
 
-    /// Why this run should end, if it should. For loops in blocking tasks.
+    /// Why this run should end, if it should: the strongest reason so far. For loops in blocking tasks.
+    #[doc(alias = "IsAbort")]
     pub fn interrupt(&self) -> Option<Interrupt> {
         self.0.signal.interrupt()
     }
@@ -138,7 +234,21 @@ impl Context {
     /// # Cancel safety
     /// May be dropped at any time.
     pub async fn interrupted(&self) -> Interrupt {
-        self.0.signal.interrupted().await
+        self.0.signal.interrupted(None).await
+    }
+
+    /// Waits until there is a stronger reason to end than one that the task knows already: for a task that
+    /// goes on after its soft timeout and still wants to hear that it is cancelled.
+    ///
+    /// # Cancel safety
+    /// May be dropped at any time.
+    pub async fn interrupted_beyond(&self, known: Interrupt) -> Interrupt {
+        self.0.signal.interrupted(Some(known)).await
+    }
+
+    /// What was said by who asked for the task to be cancelled.
+    pub fn cancel_reason(&self) -> Option<String> {
+        self.0.signal.cancel_reason()
     }
 }
 

@@ -4,9 +4,9 @@ use std::marker::PhantomData;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Call, Context, TaskError, Work};
+use super::{Call, Context, Step, TaskError, Work};
 use crate::Options;
-use crate::message::Arguments;
+use crate::message::{Arguments, FirstRest};
 
 /// A task as a type: its name, its arguments, its result, and what it does.
 ///
@@ -74,6 +74,14 @@ impl<A, O> TaskDef<A, O> {
         A: Arguments,
     {
         Call::new(self.name, &args, Options::default())
+    }
+
+    /// A call that takes its first argument from what it follows in a workflow; these are the others.
+    pub fn step(&self, rest: A::Rest) -> Step<A::First, O>
+    where
+        A: FirstRest,
+    {
+        Step::after(self.name, &rest, Options::default())
     }
 }
 

@@ -43,6 +43,12 @@ impl TaskError {
         Self { verdict: Verdict::Permanent, cause: Some(cause.into()) }
     }
 
+    /// A failure that is retried at once, if retries are left: no back-off.
+    #[doc(alias = "Retry")]
+    pub fn retry_now(cause: impl Into<Cause>) -> Self {
+        Self { verdict: Verdict::RetryAfter(Duration::ZERO), cause: Some(cause.into()) }
+    }
+
     /// A failure that is retried after exactly this long, if retries are left.
     ///
     /// # Errors
@@ -59,7 +65,10 @@ impl TaskError {
         Ok(Self { verdict: Verdict::Snooze(span.into_duration()?), cause: None })
     }
 
-    /// No failure: the task ends as cancelled, with this reason.
+    /// No failure: the task ends as cancelled, with this reason, and is not retried. YTask calls it
+    /// `Abort`.
+    #[doc(alias = "Abort")]
+    #[doc(alias = "abort")]
     pub fn cancel(reason: impl Into<Cause>) -> Self {
         Self { verdict: Verdict::Cancel, cause: Some(reason.into()) }
     }

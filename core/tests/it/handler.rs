@@ -32,7 +32,7 @@ impl Signal for Never {
         None
     }
 
-    fn interrupted(&self) -> Pin<Box<dyn Future<Output = Interrupt> + Send + '_>> {
+    fn interrupted(&self, _than: Option<Interrupt>) -> Pin<Box<dyn Future<Output = Interrupt> + Send + '_>> {
         Box::pin(std::future::pending())
     }
 }
@@ -45,7 +45,11 @@ fn context(shared: Shared) -> Context {
         attempt: 2,
         max_attempts: 11,
         deadline: None,
+        finish_by: None,
+        retries_left: 9,
         headers: Default::default(),
+        token: Default::default(),
+        kept: windlass_core::Retention::Forever,
         shared: Arc::new(shared),
         signal: Arc::new(Never),
     })

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
+use windlass_core::flow::{FlowPart, Input, Link, Shape, When};
 use windlass_core::policy::FailureClass;
 use windlass_core::{
     Backoff, Event, ExecutionPolicy, Failure, FailureKind, Message, Options, Priority, Record, Retention, RetryOn,
@@ -95,14 +96,30 @@ pub(crate) fn payload() -> impl Strategy<Value = Bytes> {
     vec(any::<u8>(), 0..64).prop_map(Bytes::from)
 }
 
+pub(crate) fn flow_part() -> impl Strategy<Value = FlowPart> {
+    let shape = proptest::sample::select(vec![Shape::One, Shape::List, Shape::Tuple]);
+    let when = proptest::sample::select(vec![When::Success, When::Failure, When::End]);
+    let input = (any::<u32>(), shape).prop_map(|(places, shape)| Input { places, shape });
+    let link = (task_id(), any::<u32>(), any::<u32>(), when);
+    let link = link.prop_map(|(to, place, of, when)| Link { to, place, of, when });
+    (task_id(), span(), option::of(input), vec(link, 0..3)).prop_map(|(flow, keep, input, next)| FlowPart {
+        flow,
+        keep,
+        input,
+        next,
+    })
+}
+
 pub(crate) fn message() -> impl Strategy<Value = Message> {
     let unknown = vec((name("a-z").prop_map(|name| format!("x-{name}")), text()), 0..3);
     let names = (task_id(), name(QUEUE), name(TASK));
-    (names, timestamp(), options(), option::of(span()), unknown, payload()).prop_map(
-        |((id, queue, task), enqueued_at, options, remember, unknown, payload)| Message {
+    let flow = option::of(flow_part().prop_map(Box::new));
+    (names, timestamp(), options(), option::of(span()), flow, unknown, payload()).prop_map(
+        |((id, queue, task), enqueued_at, options, remember, flow, unknown, payload)| Message {
             enqueued_at,
             options,
             remember,
+            flow,
             unknown,
             ..Message::new(id, queue.parse().unwrap(), TaskName::new(task).unwrap(), payload)
         },

@@ -71,7 +71,7 @@ fn kind(event: Event) -> usize {
 }
 
 fn counted(count: Count, before: Progress) -> Progress {
-    let Progress { failures, losses, snoozes, parks } = before;
+    let Progress { failures, losses, snoozes, parks, .. } = before;
     match count {
         Count::None => before,
         Count::Failures => Progress { failures: failures + 1, ..before },
@@ -104,7 +104,7 @@ fn the_table_names_every_event() {
 
 #[test]
 fn every_state_with_every_event() {
-    let progress = Progress { failures: 1, losses: 1, snoozes: 1, parks: 1 };
+    let progress = Progress { failures: 1, losses: 1, snoozes: 1, parks: 1, max_retries: None };
     for (event, cells, count) in TABLE {
         for (state, expected) in State::ALL.into_iter().zip(cells) {
             let snapshot = Snapshot { state, progress };
@@ -247,7 +247,8 @@ fn only_what_the_policy_names_is_retried() {
 
 #[test]
 fn counts_stop_at_their_end() {
-    let progress = Progress { failures: u32::MAX, losses: u32::MAX, snoozes: u32::MAX, parks: u32::MAX };
+    let progress =
+        Progress { failures: u32::MAX, losses: u32::MAX, snoozes: u32::MAX, parks: u32::MAX, max_retries: None };
     let policy = ExecutionPolicy { max_losses: u32::MAX, ..policy() };
     for (state, event) in [
         (State::Running, Event::Failed(PLAIN)),

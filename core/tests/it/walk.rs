@@ -8,8 +8,10 @@ use windlass_core::{
 
 use crate::strategies::{event, policy, state, timestamp};
 
-const START: Snapshot =
-    Snapshot { state: State::Queued, progress: Progress { failures: 0, losses: 0, snoozes: 0, parks: 0 } };
+const START: Snapshot = Snapshot {
+    state: State::Queued,
+    progress: Progress { failures: 0, losses: 0, snoozes: 0, parks: 0, max_retries: None },
+};
 
 /// The legal steps of a walk: where it was, what happened, what followed.
 fn walk(events: &[Event], policy: &ExecutionPolicy, now: Timestamp, random: f64) -> Vec<(Snapshot, Event, Transition)> {
@@ -60,7 +62,7 @@ proptest! {
         let to_blame = |event| if let Event::Claimed { .. } = event { Event::Claimed { begun: true } } else { event };
         let events: Vec<Event> = events.into_iter().map(to_blame).collect();
         for (_, _, made) in walk(&events, &policy, now, random) {
-            let Progress { failures, losses, snoozes, parks } = made.next.progress;
+            let Progress { failures, losses, snoozes, parks, .. } = made.next.progress;
             prop_assert!(failures <= policy.max_retries + 1, "{failures} failures");
             prop_assert!(losses <= policy.max_losses, "{losses} losses");
             prop_assert!(snoozes <= policy.max_snoozes, "{snoozes} snoozes");

@@ -13,6 +13,7 @@ use crate::strategies;
 const MINIMAL: &[u8] = include_bytes!("golden/message-v1-minimal.bin");
 const FULL: &[u8] = include_bytes!("golden/message-v1-full.bin");
 const PRIORITY: &[u8] = include_bytes!("golden/message-v1-priority.bin");
+const FLOW: &[u8] = include_bytes!("golden/message-v1-flow.bin");
 const UNKNOWN: &[u8] = include_bytes!("golden/message-v1-unknown-field.bin");
 
 fn message(task: &str, payload: &'static [u8]) -> Message {
@@ -51,6 +52,10 @@ fn urgent() -> Message {
     Message { options, enqueued_at: Timestamp::from_micros(1_763_710_000_123_456), ..message("mail:send", b"[1]") }
 }
 
+fn part_of_a_flow() -> Message {
+    crate::flow::message()
+}
+
 fn with_unknown_field() -> Message {
     let unknown = vec![("later".to_owned(), "9=high\n".to_owned()), ("x".to_owned(), String::new())];
     let options = Options { max_retries: Some(3), ..Options::default() };
@@ -63,6 +68,7 @@ fn golden_files_are_read_and_written_byte_by_byte() {
         ("minimal", MINIMAL, message("add", b"[2,3]")),
         ("full", FULL, full()),
         ("priority", PRIORITY, urgent()),
+        ("flow", FLOW, part_of_a_flow()),
         ("unknown", UNKNOWN, with_unknown_field()),
     ];
     for (name, bytes, message) in golden {
@@ -94,7 +100,7 @@ fn a_newer_version_is_told_apart() {
 fn bytes_that_are_no_envelope_are_told_with_their_place() {
     let head = "\"windlass/<version> <task name>\"";
     let name = "task name: \"a b\" (character ' ' at byte 1) is not allowed: 1 to 128 bytes of A-Z a-z 0-9 . _ -:";
-    let table: [(&[u8], &str, usize); 20] = [
+    let table: [(&[u8], &str, usize); 26] = [
         (b"", "a line feed", 0),
         (b"windlass/1 add", "a line feed", 14),
         (b"windlass/1 add\n", "a line feed", 15),
@@ -115,6 +121,12 @@ fn bytes_that_are_no_envelope_are_told_with_their_place() {
         (b"windlass/1 add\nretries=-1\n\n", "a number in retries", 23),
         (b"windlass/1 add\nat=1\nbackoff=often\n\n", "a backoff in backoff", 28),
         (b"windlass/1 add\nh.x=\xc3\n\n", "UTF-8", 19),
+        (b"windlass/1 add\nflow=a\n\n", "an id and milliseconds in flow", 20),
+        (b"windlass/1 add\nflow=a b 1\n\n", "an id and milliseconds in flow", 20),
+        (b"windlass/1 add\ninput=1 one\n\n", "a line flow before it in input", 21),
+        (b"windlass/1 add\nnext=b 0/1 end\n\n", "a line flow before it in next", 20),
+        (b"windlass/1 add\nflow=a 1\ninput=1 two\n\n", "a number and a shape in input", 30),
+        (b"windlass/1 add\nflow=a 1\nnext=b 0/1 soon\n\n", "an id, a place and an end in next", 29),
     ];
     for (bytes, expected, at) in table {
         let malformed = Malformed::Bytes { expected: expected.to_owned(), at };

@@ -8,7 +8,7 @@ pub use windlass_macros::task;
 #[doc(hidden)]
 pub mod __private {
     pub use std;
-    pub use windlass_core::task::{FromContext, IntoAnswer, Work};
+    pub use windlass_core::task::{FromContext, IntoAnswer, Step, Work};
     pub use windlass_core::{Backoff, Call, Context, Options, QueueName, Retention, RetryOn, Task, TaskError};
 }
 

@@ -35,6 +35,21 @@ fn one_import_brings_function_and_type() {
     assert_eq!(sent(visible::call(1)).1, "[1]");
 }
 
+#[task(queue = "math", max_retries = 3)]
+async fn three(_context: windlass_core::Context, a: u8, b: String, c: bool) -> usize {
+    usize::from(a) + b.len() + usize::from(c)
+}
+
+#[test]
+fn a_step_lacks_the_first_argument_and_asks_for_the_same() {
+    let step: windlass_core::task::Step<u8, usize> = three::step("x".to_owned(), true);
+    let parts = step.into_parts().unwrap();
+    assert_eq!((parts.task.as_str(), &parts.payload[..]), ("three", &b"[\"x\",true]"[..]));
+    assert_eq!((parts.task_options.max_retries, parts.task_options.queue.unwrap().as_str()), (Some(3), "math"));
+    let alone: windlass_core::task::Step<u8, u8> = inner::visible::step();
+    assert_eq!(&alone.into_parts().unwrap().payload[..], b"[]");
+}
+
 #[test]
 fn the_type_is_small_and_ordinary() {
     fn ordinary<T: Copy + std::fmt::Debug + Send + Sync + Unpin + 'static>(_: T) -> usize {

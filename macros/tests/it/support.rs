@@ -16,7 +16,7 @@ impl Signal for Never {
         None
     }
 
-    fn interrupted(&self) -> Pin<Box<dyn Future<Output = Interrupt> + Send + '_>> {
+    fn interrupted(&self, _than: Option<Interrupt>) -> Pin<Box<dyn Future<Output = Interrupt> + Send + '_>> {
         Box::pin(std::future::pending())
     }
 }
@@ -29,7 +29,11 @@ pub(crate) fn context<T: Task>(shared: Shared) -> Context {
         attempt: 1,
         max_attempts: 11,
         deadline: None,
+        finish_by: None,
+        retries_left: 9,
         headers: Default::default(),
+        token: Default::default(),
+        kept: windlass_core::Retention::Forever,
         shared: Arc::new(shared),
         signal: Arc::new(Never),
     })

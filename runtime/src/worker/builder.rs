@@ -1,4 +1,3 @@
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -6,19 +5,23 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use windlass_core::limits::{PAYLOAD_BYTES, PAYLOAD_BYTES_HARD};
 use windlass_core::message::Arguments;
+use windlass_core::policy::PriorityOrder;
 use windlass_core::task::{Erased, Handler};
 use windlass_core::{
     Backend, Broker, Clock, Error, ErrorKind, ExecutionPolicy, Options, QueueName, Registry, Result, Shared, Task,
     TaskDef, Timestamp,
 };
 
+use super::announce::announce;
 use super::beside::{Beside, Stop};
+use super::callbacks::Callbacks;
 use super::engine::{Engine, Route};
-use super::lane::Lane;
+use super::lane::{self, Lane, Member, QueueOrder, Service};
 use super::lease::{self, Leases};
 use super::middleware::Middleware;
+use super::services;
+use super::settings::WorkerSettings;
 use super::settle;
 use super::shutdown::Worker;
 use super::stats::Stats;
@@ -26,80 +29,6 @@ use crate::client::Client;
 
 /// Completions that may wait for the stores before running tasks must wait for them.
 const COMPLETIONS: usize = 1024;
-
-/// What a worker does wherever task and call do not say otherwise.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct WorkerSettings {
-    /// Tasks of one queue that run at the same time, where the queue does not say. 1 to 10,000.
-    pub concurrency: usize,
-    /// Queues and how many of their tasks run at the same time; empty means `default`.
-    pub queues: BTreeMap<String, usize>,
-    /// How long a claim lasts unless it is extended; a lost worker is noticed after this. 100 ms to 1 h.
-    pub lease: Duration,
-    /// How long running tasks may go on at shutdown.
-    pub grace: Duration,
-    /// At this many lost workers a task goes to the dead letters; at least 1.
-    pub max_losses: u32,
-    /// Options of the configuration level.
-    pub defaults: Options,
-    /// Largest result in bytes.
-    pub payload_limit: usize,
-    /// Extend leases on the runtime of the worker instead of on a thread of its own. For tests
-    /// with a clock of their own; in production a blocked runtime would lose its leases.
-    pub lease_on_runtime: bool,
-}
-
-impl Default for WorkerSettings {
-    fn default() -> Self {
-        Self {
-            concurrency: 100,
-            queues: BTreeMap::new(),
-            lease: Duration::from_secs(30),
-            grace: Duration::from_secs(25),
-            max_losses: 3,
-            defaults: Options::default(),
-            payload_limit: PAYLOAD_BYTES,
-            lease_on_runtime: false,
-        }
-    }
-}
-
-impl WorkerSettings {
-    /// Checks every value, and gives the queues with their concurrency.
-    ///
-    /// # Errors
-    /// `Invalid` with the key, the value and what is allowed.
-    pub fn check(&self) -> Result<Vec<(QueueName, usize)>> {
-        within("worker.lease", self.lease, Duration::from_millis(100), Duration::from_secs(3600))?;
-        within("worker.grace", self.grace, Duration::ZERO, Duration::from_secs(86_400))?;
-        if !(1..=PAYLOAD_BYTES_HARD).contains(&self.payload_limit) {
-            return Err(Error::invalid(
-                "limits.payload",
-                self.payload_limit,
-                format_args!("1 to {PAYLOAD_BYTES_HARD} bytes"),
-            ));
-        }
-        if self.max_losses == 0 {
-            return Err(Error::invalid("worker.max_losses", 0, "at least 1"));
-        }
-        let checked = |key: &'static str, concurrency: usize| match concurrency {
-            1..=10_000 => Ok(concurrency),
-            _ => Err(Error::invalid(key, concurrency, "1 to 10000")),
-        };
-        let fallback = checked("worker.concurrency", self.concurrency)?;
-        if self.queues.is_empty() {
-            return Ok(vec![(QueueName::default(), fallback)]);
-        }
-        let queue = |(queue, concurrency): (&String, &usize)| {
-            let name =
-                QueueName::new(queue).map_err(|error| Error::new(error.kind(), "worker.queues", error.message()))?;
-            let concurrency = checked("worker.queues", *concurrency).map_err(|error| error.with("queue", queue))?;
-            Ok((name, concurrency))
-        };
-        self.queues.iter().map(queue).collect()
-    }
-}
 
 /// Builds a [`Worker`]. What is wrong with it is told by [`WorkerBuilder::start`].
 #[derive(Debug)]
@@ -116,6 +45,8 @@ pub struct WorkerBuilder {
     shared: Shared,
     layers: Vec<Arc<dyn Middleware>>,
     beside: Vec<Beside>,
+    client: Client,
+    pub(super) callbacks: Callbacks,
     error: Option<Error>,
 }
 
@@ -133,6 +64,8 @@ impl WorkerBuilder {
             shared: Shared::default(),
             layers: Vec::new(),
             beside: Vec::new(),
+            client: client.clone(),
+            callbacks: Callbacks::default(),
             error: None,
         }
     }
@@ -198,6 +131,40 @@ impl WorkerBuilder {
         self
     }
 
+    /// How the priorities of one queue are ordered: by default a few places are kept for what is less
+    /// urgent, so that it never starves.
+    pub fn priorities(mut self, order: PriorityOrder) -> Self {
+        self.settings.priorities = order;
+        self
+    }
+
+    /// How the queues share the places of this worker. Other than independent queues need
+    /// [`WorkerBuilder::total`].
+    pub fn order(mut self, order: QueueOrder) -> Self {
+        self.settings.order = order;
+        self
+    }
+
+    /// Tasks of all queues that run at the same time, where they share their places. The concurrency
+    /// of a queue is then the most that it can have of them.
+    pub fn total(mut self, places: usize) -> Self {
+        self.settings.total = Some(places);
+        self
+    }
+
+    /// How much a queue counts where queues share their places; where nothing is said, 1.
+    pub fn weight(mut self, queue: impl Into<String>, weight: u32) -> Self {
+        self.settings.weights.insert(queue.into(), weight);
+        self
+    }
+
+    /// How long a running task that somebody has cancelled may still go on after it was told. 5 s unless it
+    /// is set: long enough to undo or to hand over, short enough for who waits for it to be gone.
+    pub fn cancel_grace(mut self, grace: Duration) -> Self {
+        self.settings.cancel_grace = grace;
+        self
+    }
+
     /// Shares a value with the tasks, which take it as a parameter `State<T>`.
     pub fn state<T: Send + Sync + 'static>(mut self, value: T) -> Self {
         self.shared.insert(value);
@@ -234,6 +201,8 @@ impl WorkerBuilder {
             return Err(error);
         }
         let queues = self.checked_queues()?;
+        self.callbacks.check(&self.names)?;
+        super::panic::note_places();
         let settings = &self.settings;
         let leases = Arc::new(Leases::new(settings.lease));
         let keeping = CancellationToken::new();
@@ -244,22 +213,25 @@ impl WorkerBuilder {
                 Error::new(ErrorKind::Internal, "worker", "no thread for leases").with_source(error)
             })?;
         }
-        let grace = settings.grace;
+        let settings = settings.clone();
         let beside = std::mem::take(&mut self.beside);
         let engine = Arc::new(self.engine(leases));
+        engine.attend(&keeping);
         for work in beside {
             engine.executions.spawn(work.run(engine.stop.clone()));
         }
         let (sender, receiver) = mpsc::channel(COMPLETIONS);
-        for (queue, concurrency) in &queues {
-            let lane = Lane::new(Arc::clone(&engine), queue.clone(), *concurrency, sender.clone());
-            engine.executions.spawn(lane.run());
-        }
+        let services = each_service(&engine, &settings, &queues);
+        let lanes: Vec<Arc<Lane>> =
+            services.into_iter().map(|service| Lane::new(Arc::clone(&engine), service, sender.clone())).collect();
         drop(sender);
         let settling = tokio::spawn(settle::run(Arc::clone(&engine), receiver, keeping.drop_guard()));
-        announce(&engine, &queues);
-        warn_of_long_tasks(&engine);
-        Ok(Worker::new(engine, settling, grace))
+        announce(&engine, &settings, &queues);
+        for lane in &lanes {
+            engine.executions.spawn(Arc::clone(lane).run());
+        }
+        engine.executions.spawn(lane::watch_pauses(Arc::clone(&engine), lanes));
+        Ok(Worker::new(engine, settling, settings.grace))
     }
 
     fn checked_queues(&self) -> Result<Vec<(QueueName, usize)>> {
@@ -280,15 +252,19 @@ impl WorkerBuilder {
             // The client has applied what the task says about expiry.
             let options = Options { expires: None, ..registered.options.clone() };
             let policy = policy.with(&options, Timestamp::default());
-            Some((name, Route { handler: registered.handler.clone(), policy }))
+            let callbacks = self.callbacks.of(name.as_str());
+            Some((name, Route { handler: registered.handler.clone(), policy, callbacks }))
         });
+        let routes = routes.collect();
+        let reporter = services::reporter(self.backend.as_ref(), &leases);
+        let shared = services::shared(self.shared, &self.client, reporter.as_ref());
         Engine {
-            routes: routes.collect(),
+            routes,
             broker: self.broker,
             backend: self.backend,
             clock: self.clock,
             policy,
-            shared: Arc::new(self.shared),
+            shared: Arc::new(shared),
             layers: self.layers,
             payload_limit: self.settings.payload_limit,
             leases,
@@ -296,34 +272,31 @@ impl WorkerBuilder {
             executions: TaskTracker::new(),
             stop: CancellationToken::new(),
             abandon: CancellationToken::new(),
+            callbacks: self.callbacks.of_all(),
+            callback_limit: self.callbacks.limit,
+            cancel_grace: self.settings.cancel_grace,
+            reporter,
         }
     }
 }
 
-fn within(field: &'static str, value: Duration, least: Duration, most: Duration) -> Result<()> {
-    if (least..=most).contains(&value) {
-        return Ok(());
-    }
-    Err(Error::invalid(field, format_args!("{value:?}"), format_args!("{least:?} to {most:?}")))
-}
-
-/// A store that takes back what is held too long makes long tasks run twice.
-fn warn_of_long_tasks(engine: &Engine) {
-    let capabilities = engine.broker.capabilities();
-    let Some(limit) = capabilities.max_claim else { return };
-    let safe = limit - limit / 6;
-    for (task, route) in &engine.routes {
-        if let Some(timeout) = route.policy.timeout.filter(|timeout| *timeout > safe) {
-            let broker = capabilities.name;
-            tracing::warn!(target: "windlass::worker", %task, ?timeout, ?limit, broker, "it may be redelivered while it runs: the broker takes back what is held longer than its limit");
+/// What each lane serves, and its part in the places that all share.
+fn each_service(engine: &Engine, settings: &WorkerSettings, queues: &[(QueueName, usize)]) -> Vec<Service> {
+    let watched = engine.backend.as_ref().is_some_and(|backend| backend.notebook().is_some());
+    let members: Vec<Member> = match settings.total {
+        Some(total) => {
+            let weights: Vec<(u32, usize)> =
+                queues.iter().map(|(queue, concurrency)| (settings.weight(queue), *concurrency)).collect();
+            lane::share(settings.order, total, &weights)
         }
-    }
-}
-
-fn announce(engine: &Engine, queues: &[(QueueName, usize)]) {
-    let mut tasks: Vec<&str> = engine.routes.keys().map(|name| name.as_str()).collect();
-    tasks.sort_unstable();
-    let broker = engine.broker.capabilities().name;
-    let backend = engine.backend.as_ref().map_or("none", |backend| backend.capabilities().name);
-    tracing::info!(target: "windlass::worker", ?queues, ?tasks, broker, backend, "worker started");
+        None => Vec::new(),
+    };
+    let service = |(at, (queue, concurrency)): (usize, &(QueueName, usize))| Service {
+        queue: queue.clone(),
+        concurrency: *concurrency,
+        priorities: settings.priorities,
+        member: members.get(at).cloned(),
+        watched,
+    };
+    queues.iter().enumerate().map(service).collect()
 }

@@ -1,5 +1,7 @@
 use bytes::Bytes;
-use windlass_core::{Failure, Receipt, Record, Retention, Settlement, State, TaskName, Timestamp, Transition};
+use windlass_core::{
+    Failure, Message, Receipt, Record, Retention, Settlement, State, TaskName, Timestamp, Token, Transition,
+};
 
 /// A run that has ended, and what must be done about it.
 #[derive(Debug)]
@@ -28,6 +30,18 @@ pub(super) struct Conclusion {
     pub(super) status_ttl: Retention,
     pub(super) result_ttl: Retention,
     pub(super) remember: Option<std::time::Duration>,
+    /// The claim that it ran under; the default if it did not run.
+    pub(super) token: Token,
+    /// The place of the run in the history of its task.
+    pub(super) place: u32,
+    /// Somebody has asked for it to be cancelled.
+    pub(super) requested: bool,
+    /// It is that of a second copy of the message, and not of the task.
+    pub(super) is_copy: bool,
+    /// The run has told of its progress.
+    pub(super) reported: bool,
+    /// The message, where somebody needs it after the record is saved: callbacks, a workflow.
+    pub(super) message: Option<Box<Message>>,
 }
 
 impl Conclusion {
@@ -35,15 +49,22 @@ impl Conclusion {
         self.transition.next.state
     }
 
-    /// What the backend keeps, if anything changed that it should know.
-    pub(super) fn record(&mut self, receipt: &Receipt) -> Option<Record> {
+    /// What the backend keeps, if anything changed that it should know; for what is not saved again, and
+    /// whose result nobody needs afterwards.
+    pub(super) fn only_record(&mut self, receipt: &Receipt) -> Option<Record> {
+        let result = self.result.take();
+        self.record(receipt).map(|record| Record { result, ..record })
+    }
+
+    /// As [`Conclusion::only_record`], any number of times.
+    pub(super) fn record(&self, receipt: &Receipt) -> Option<Record> {
         self.transition.effects.save.then(|| Record {
             id: receipt.id.clone(),
             token: receipt.token,
             state: self.state(),
             attempt: self.attempt,
             at: self.at,
-            result: self.result.take(),
+            result: self.result.clone(),
             failure: self.failure.clone(),
             status_ttl: self.status_ttl,
             result_ttl: self.result_ttl,

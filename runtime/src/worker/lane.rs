@@ -1,16 +1,23 @@
 //! One queue of a worker: takes messages while there is room, and runs them in its places.
 
+mod order;
+mod pauses;
+mod share;
 mod stock;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
+use windlass_core::policy::{PriorityOrder, reserve};
 use windlass_core::{Delivery, Error, ErrorKind, FetchRequest, QueueName, Result};
 
+pub use self::order::QueueOrder;
+pub(super) use self::pauses::watch_pauses;
+pub(super) use self::share::{Member, share};
 pub(super) use self::stock::Slot;
 use self::stock::{Stock, Stocked};
 use super::completion::Completion;
@@ -37,29 +44,47 @@ const LAST_FETCH: Duration = Duration::from_millis(500);
 /// How long a place works before others of the same thread have their turn.
 const TURN: Duration = Duration::from_micros(100);
 
+/// What one lane serves, and how.
+#[derive(Debug)]
+pub(super) struct Service {
+    pub(super) queue: QueueName,
+    pub(super) concurrency: usize,
+    pub(super) priorities: PriorityOrder,
+    /// Its part in places that all queues share.
+    pub(super) member: Option<Member>,
+    /// Whether somebody looks if it is paused; it begins when that is known.
+    pub(super) watched: bool,
+}
+
 #[derive(Debug)]
 pub(super) struct Lane {
     engine: Arc<Engine>,
     queue: QueueName,
     concurrency: usize,
+    priorities: PriorityOrder,
     stock: Arc<Stock>,
+    /// `None` until somebody has looked.
+    paused: watch::Sender<Option<bool>>,
+    /// Messages that were taken by now; tells which places are kept for the less urgent.
+    taken: AtomicU64,
     /// Moving mean of the run time in nanoseconds; `u64::MAX` while nothing is known.
     mean: AtomicU64,
     completions: mpsc::Sender<Completion>,
 }
 
 impl Lane {
-    pub(super) fn new(
-        engine: Arc<Engine>,
-        queue: QueueName,
-        concurrency: usize,
-        completions: mpsc::Sender<Completion>,
-    ) -> Arc<Self> {
+    pub(super) fn new(engine: Arc<Engine>, service: Service, completions: mpsc::Sender<Completion>) -> Arc<Self> {
+        let Service { queue, concurrency, priorities, member, watched } = service;
+        // What a broker does not order, nobody needs to be protected from.
+        let ordered = engine.broker.capabilities().priority;
         Arc::new(Self {
             engine,
             queue,
             concurrency,
-            stock: Stock::new(concurrency),
+            priorities: if ordered { priorities } else { PriorityOrder::Strict },
+            stock: Stock::new(concurrency, member),
+            paused: watch::Sender::new((!watched).then_some(false)),
+            taken: AtomicU64::new(0),
             mean: AtomicU64::new(u64::MAX),
             completions,
         })
@@ -70,7 +95,11 @@ impl Lane {
         self.engine.executions.spawn(Arc::clone(&self).keep());
         let mut pause = Pause::default();
         while let Some(max) = self.room().await {
-            let waited = match self.fetch(max).await {
+            let fetched = self.fetch(max).await;
+            if let (Some(member), Some(fetched)) = (&self.stock.member, &fetched) {
+                Self::leave(member, max, fetched.as_ref().ok().copied());
+            }
+            let waited = match fetched {
                 Some(Ok(0)) => self.ready().await,
                 Some(Ok(_)) => Ok(()),
                 Some(Err(error)) => Err(error),
@@ -83,6 +112,15 @@ impl Lane {
         }
     }
 
+    /// Leaves the shared places that a fetch did not fill. A queue that has filled all goes on asking.
+    fn leave(member: &Member, max: usize, fetched: Option<usize>) {
+        let fetched = fetched.unwrap_or(0).min(max);
+        if fetched < max {
+            member.rest();
+            member.give_back(max - fetched);
+        }
+    }
+
     /// One fetch; how many there were. It runs on a task of its own, because its future must not be
     /// dropped: what it has claimed would wait for its lease. `None` if the worker stops before it
     /// is answered; it goes on then, and gives back what comes.
@@ -90,8 +128,11 @@ impl Lane {
         let lane = Arc::clone(self);
         let mut fetch = tokio::spawn(async move {
             let claimed = Instant::now();
-            let request = FetchRequest { queue: lane.queue.clone(), max, lease: lane.engine.leases.lease() };
+            let kept = reserve(lane.priorities, max, lane.taken.load(Ordering::Relaxed));
+            let lease = lane.engine.leases.lease();
+            let request = FetchRequest { reserve: kept, ..FetchRequest::new(lane.queue.clone(), max, lease) };
             let deliveries = in_time("fetch", lane.engine.broker.fetch(&request)).await?;
+            lane.taken.fetch_add(deliveries.len() as u64, Ordering::Relaxed);
             Ok(lane.take(deliveries, claimed).await)
         });
         let fetched = tokio::select! {
@@ -125,6 +166,21 @@ impl Lane {
             if self.engine.stop.is_cancelled() {
                 return None;
             }
+            let paused = *self.paused.borrow();
+            if paused != Some(false) {
+                if let (Some(member), Some(true)) = (&self.stock.member, paused) {
+                    member.rest();
+                }
+                self.resumed(paused).await;
+                continue;
+            }
+            if let Some(member) = &self.stock.member {
+                match member.take(FETCH) {
+                    0 => self.given(member).await,
+                    places => return Some(places),
+                }
+                continue;
+            }
             let ahead = self.ahead();
             // While there is work in stock, small fetches are not worth their round trip.
             let least = (ahead / 4).clamp(1, FETCH);
@@ -139,6 +195,45 @@ impl Lane {
         }
     }
 
+    /// Waits for shared places, the beginning of a pause or the end of the worker.
+    async fn given(&self, member: &Member) {
+        let mut paused = self.paused.subscribe();
+        tokio::select! {
+            () = self.engine.stop.cancelled() => {}
+            _ = paused.wait_for(|paused| *paused == Some(true)) => {}
+            () = member.given() => {}
+        }
+    }
+
+    /// Waits until it is no longer so, or for the end of the worker.
+    async fn resumed(&self, paused: Option<bool>) {
+        let mut changed = self.paused.subscribe();
+        tokio::select! {
+            () = self.engine.stop.cancelled() => {}
+            _ = changed.wait_for(|now| *now != paused) => {}
+        }
+    }
+
+    fn queue(&self) -> &QueueName {
+        &self.queue
+    }
+
+    /// Stops fetching, or begins to fetch again. What was fetched ahead is given back; what runs goes on.
+    fn pause_or_resume(self: &Arc<Self>, pause: bool) {
+        if *self.paused.borrow() == Some(pause) {
+            return;
+        }
+        if !pause {
+            self.stock.resume();
+            self.paused.send_replace(Some(false));
+            return;
+        }
+        self.paused.send_replace(Some(true));
+        let waiting = self.stock.pause();
+        let lane = Arc::clone(self);
+        self.engine.executions.spawn(async move { lane.give_back(waiting).await });
+    }
+
     /// How many messages are worth having in stock.
     fn ahead(&self) -> usize {
         let mean = u128::from(self.mean.load(Ordering::Relaxed).max(1));
@@ -150,6 +245,10 @@ impl Lane {
     async fn take(self: &Arc<Self>, deliveries: Vec<Delivery>, claimed: Instant) -> usize {
         let fetched = deliveries.len();
         let taken = self.engine.leases.insert(deliveries, claimed);
+        if let Some(member) = &self.stock.member {
+            // What was delivered twice needs no place.
+            member.give_back(fetched - taken.len());
+        }
         let late = self.stock.add(taken, Instant::now());
         self.give_back(late).await;
         self.begin();
@@ -215,14 +314,22 @@ impl Lane {
         }
     }
 
-    /// Gives back what has not begun, at the head of the queue and in its order.
+    /// Gives back what has not begun, at the head of the queue and in its order; what was cancelled meanwhile
+    /// ends here, because nobody else has heard of that.
     async fn give_back(&self, unbegun: Vec<Stocked>) {
         if unbegun.is_empty() {
             return;
         }
-        let deliveries: Vec<Delivery> = unbegun.into_iter().map(|(delivery, _)| delivery).collect();
+        let count = unbegun.len();
+        let mut deliveries = Vec::with_capacity(count);
+        for (delivery, signal) in unbegun {
+            match self.engine.cancelled(&delivery, &signal) {
+                Some(completion) => drop(self.completions.send(completion).await),
+                None => deliveries.push(delivery),
+            }
+        }
         settle::give_back(&self.engine, &deliveries).await;
-        self.stock.gave_back(deliveries.len());
+        self.stock.gave_back(count);
     }
 
     fn measure(&self, elapsed: Duration) {

@@ -7,9 +7,10 @@ use std::collections::{HashMap, hash_map};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
-use windlass_core::{Broker, Delivery, Error, Interrupt, LeaseStatus, Receipt, Result, TaskId, Token};
+use windlass_core::{Broker, Delivery, Error, Interrupt, LeaseStatus, Receipt, Result, TaskId, Timestamp, Token};
 
 use super::signal::{Kill, TaskSignal};
 use crate::pause::within;
@@ -24,12 +25,17 @@ type Key = (TaskId, Token);
 pub(super) struct Leases {
     entries: Mutex<HashMap<Key, Entry>>,
     lease: Duration,
+    /// Told when there is something after there was nothing.
+    filled: Notify,
 }
 
 #[derive(Debug)]
 struct Entry {
     receipt: Receipt,
+    claimed: Instant,
     renewed: Instant,
+    /// When the task was enqueued; `None` if the message cannot be read.
+    enqueued: Option<Timestamp>,
     lost: bool,
     signal: Arc<TaskSignal>,
 }
@@ -49,7 +55,7 @@ fn key(receipt: &Receipt) -> Key {
 
 impl Leases {
     pub(super) fn new(lease: Duration) -> Self {
-        Self { entries: Mutex::default(), lease }
+        Self { entries: Mutex::default(), lease, filled: Notify::new() }
     }
 
     pub(super) fn lease(&self) -> Duration {
@@ -64,11 +70,16 @@ impl Leases {
     /// is here already was delivered twice, and is dropped.
     pub(super) fn insert(&self, deliveries: Vec<Delivery>, claimed: Instant) -> Vec<(Delivery, Arc<TaskSignal>)> {
         let mut entries = self.entries();
+        if entries.is_empty() && !deliveries.is_empty() {
+            self.filled.notify_one();
+        }
         let insert = |delivery: Delivery| {
             let hash_map::Entry::Vacant(place) = entries.entry(key(&delivery.receipt)) else { return None };
             let signal = Arc::<TaskSignal>::default();
             let receipt = delivery.receipt.clone();
-            place.insert(Entry { receipt, renewed: claimed, lost: false, signal: Arc::clone(&signal) });
+            let enqueued = delivery.content.as_ref().ok().map(|message| message.enqueued_at);
+            let signal_of_entry = Arc::clone(&signal);
+            place.insert(Entry { receipt, claimed, renewed: claimed, enqueued, lost: false, signal: signal_of_entry });
             Some((delivery, signal))
         };
         deliveries.into_iter().filter_map(insert).collect()
@@ -80,6 +91,11 @@ impl Leases {
         for receipt in receipts {
             entries.remove(&key(receipt));
         }
+    }
+
+    /// Whether a claim is not settled yet.
+    pub(super) fn has(&self, id: &TaskId, token: Token) -> bool {
+        self.entries().contains_key(&(id.clone(), token))
     }
 
     pub(super) fn len(&self) -> usize {
@@ -97,6 +113,27 @@ impl Leases {
             None => Claim::Lost,
         };
         receipts.into_iter().map(claim).collect()
+    }
+
+    /// Waits until there is something.
+    pub(super) async fn some(&self) {
+        while self.entries().is_empty() {
+            self.filled.notified().await;
+        }
+    }
+
+    /// The tasks that were claimed at least so long ago.
+    pub(super) fn older_than(&self, span: Duration) -> Vec<TaskId> {
+        let now = Instant::now();
+        let old = |entry: &&Entry| !entry.lost && now.duration_since(entry.claimed) >= span;
+        self.entries().values().filter(old).map(|entry| entry.receipt.id.clone()).collect()
+    }
+
+    /// The signals of the claims of a task that was enqueued at a fitting time.
+    pub(super) fn signals(&self, id: &TaskId, fits: impl Fn(Timestamp) -> bool) -> Vec<Arc<TaskSignal>> {
+        let entries = self.entries();
+        let is_meant = |entry: &&Entry| entry.receipt.id == *id && entry.enqueued.is_none_or(&fits);
+        entries.values().filter(is_meant).map(|entry| Arc::clone(&entry.signal)).collect()
     }
 
     pub(super) fn each_signal(&self, act: impl Fn(&TaskSignal)) {

@@ -1,16 +1,16 @@
 //! Code of the application around every run.
 
 use std::fmt;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::FutureExt;
 use windlass_core::task::{Answer, Erased, Job};
 use windlass_core::{Context, Error, TaskError};
 
 use super::lane::Slot;
+use super::panic::{Panic, caught, caught_now};
+use super::stuck::Threads;
 
 /// The encoded result of a run, or how else it ended.
 pub type RunResult = Result<Bytes, RunError>;
@@ -23,8 +23,8 @@ pub enum RunError {
     Task(TaskError),
     /// The arguments cannot be decoded; the task did not begin.
     Arguments(Error),
-    /// The task panicked, with this text.
-    Panic(String),
+    /// The task panicked.
+    Panic(Panic),
     /// The result cannot be encoded.
     Unencodable(Error),
     /// The runtime ended under it.
@@ -81,17 +81,19 @@ pub(super) struct Inner<'a> {
     pub(super) handler: &'a Erased,
     pub(super) payload: &'a [u8],
     pub(super) slot: Arc<Slot>,
+    pub(super) threads: &'a Threads<'a>,
 }
 
 impl Inner<'_> {
     pub(super) async fn run(self, context: &Context) -> RunResult {
         let caught = match self.handler.start(context.clone(), self.payload).map_err(RunError::Arguments)? {
-            Job::Async(run) => AssertUnwindSafe(run).catch_unwind().await,
+            Job::Async(run) => caught(run).await,
             Job::Blocking(run) => {
                 let slot = self.slot;
+                let (_waiting, running) = self.threads.watch();
                 let guarded = move || {
-                    let _slot = slot;
-                    std::panic::catch_unwind(AssertUnwindSafe(run))
+                    let _held = (slot, running);
+                    caught_now(run)
                 };
                 tokio::task::spawn_blocking(guarded).await.map_err(|_| RunError::Aborted)?
             }
@@ -100,12 +102,7 @@ impl Inner<'_> {
             Ok(Ok(bytes)) => Ok(bytes),
             Ok(Err(Answer::Task(error))) => Err(RunError::Task(error)),
             Ok(Err(Answer::Unencodable(error))) => Err(RunError::Unencodable(error)),
-            Err(panic) => Err(RunError::Panic(text(&*panic))),
+            Err(panic) => Err(RunError::Panic(panic)),
         }
     }
-}
-
-pub(super) fn text(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without a text".to_owned())
 }

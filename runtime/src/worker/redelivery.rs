@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use windlass_core::policy::FailureClass;
 use windlass_core::{
-    Backend, Event, Failure, FailureKind, Record, Retention, SaveOutcome, Snapshot, State, TaskId, transition,
+    Backend, Event, ExecutionPolicy, Failure, FailureKind, Progress, Record, Retention, SaveOutcome, Snapshot, State,
+    TaskId, transition,
 };
 
 use super::completion::Ending;
 use super::engine::{Claimed, Engine};
+use crate::cancel;
 use crate::pause::{Pause, in_time};
 
 /// How long it is known at least that a redelivered task has begun.
@@ -18,11 +20,15 @@ const ANNOUNCED: Retention = Retention::For(Duration::from_secs(86_400));
 impl Engine {
     /// What becomes of a redelivered task without being run; `None` if it shall run.
     pub(super) async fn redelivered(&self, claimed: &Claimed<'_>) -> Option<Ending> {
-        let begun = self.had_begun(&claimed.message.id).await;
-        match self.announce(claimed).await {
-            Some(ending) => Some(ending),
-            None => self.poison(claimed, begun),
+        let is_lost = claimed.progress.losses > 0;
+        let begun = is_lost && self.had_begun(&claimed.message.id).await;
+        if let Some(ending) = self.announce(claimed).await {
+            return Some(ending);
         }
+        if begun {
+            self.note_loss(claimed).await;
+        }
+        if is_lost { self.poison(claimed, begun) } else { None }
     }
 
     /// The end of a task that has taken too many workers with it.
@@ -111,19 +117,39 @@ impl Engine {
         if self.broker.capabilities().lease {
             return Ending::Lost;
         }
-        unsaved(self.conclude(State::Running, claimed.progress, Event::Cancelled, &claimed.policy, 0, None))
+        let mut ending =
+            unsaved(self.conclude(State::Running, claimed.progress, Event::Cancelled, &claimed.policy, 0, None));
+        if let Ending::Settle(conclusion) = &mut ending {
+            conclusion.is_copy = true;
+        }
+        ending
     }
 
     /// The lost worker had finished it and only failed to tell the broker: do that for it.
     fn already(&self, claimed: &Claimed<'_>, stored: Record) -> Ending {
-        let event = match stored.state {
-            State::Failed => Event::Failed(FailureClass::Permanent),
-            State::Succeeded => Event::Succeeded,
-            _ => Event::Cancelled,
+        let is_request = cancel::is_request(&stored);
+        let mut ending = claimed.with_remember(self.as_stored(claimed.progress, &claimed.policy, stored));
+        if let Ending::Settle(conclusion) = &mut ending {
+            // It is kept too long. To save it is refused, and then that is mended.
+            conclusion.transition.effects.save = is_request;
+        }
+        ending
+    }
+
+    /// The end that is stored. What follows from it may not have followed yet.
+    pub(super) fn as_stored(&self, progress: Progress, policy: &ExecutionPolicy, stored: Record) -> Ending {
+        let (state, event) = match stored.state {
+            State::Failed => (State::Running, Event::Failed(FailureClass::Permanent)),
+            State::Succeeded => (State::Running, Event::Succeeded),
+            State::Expired => (State::Queued, Event::Expired),
+            _ => (State::Running, Event::Cancelled),
         };
-        let ending =
-            self.conclude(State::Running, claimed.progress, event, &claimed.policy, stored.attempt, stored.failure);
-        unsaved(claimed.with_remember(ending))
+        let mut ending = self.conclude(state, progress, event, policy, stored.attempt, stored.failure);
+        if let Ending::Settle(conclusion) = &mut ending {
+            conclusion.result = stored.result;
+            conclusion.token = stored.token;
+        }
+        unsaved(ending)
     }
 }
 

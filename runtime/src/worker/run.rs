@@ -1,12 +1,10 @@
 //! One run of one task, under its limits.
 
-use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::FutureExt;
 use tokio::time::sleep;
 use tracing::Instrument;
 use windlass_core::policy::{FailureClass, Limits};
@@ -14,8 +12,10 @@ use windlass_core::task::{Erased, Signal, Verdict};
 use windlass_core::{Context, Event, Failure, FailureKind, Interrupt, TaskError, limits};
 
 use super::lane::Slot;
-use super::middleware::{self, Inner, Middleware, Next, RunError, RunResult};
+use super::middleware::{Inner, Middleware, Next, RunError, RunResult};
+use super::panic::{Panic, caught};
 use super::signal::{Kill, TaskSignal};
+use super::stuck::{GOES_ON, Threads};
 
 pub(super) struct Run<'a> {
     pub(super) context: Context,
@@ -23,13 +23,15 @@ pub(super) struct Run<'a> {
     pub(super) signal: Arc<TaskSignal>,
     pub(super) layers: &'a [Arc<dyn Middleware>],
     pub(super) payload_limit: usize,
+    pub(super) threads: Threads<'a>,
 }
 
 /// How a run has ended.
 pub(super) enum Ended {
     Succeeded(Bytes),
     Otherwise(Event, Option<Failure>),
-    Killed(Kill),
+    /// Ended from outside; and whether its thread goes on.
+    Killed(Kill, bool),
 }
 
 impl Run<'_> {
@@ -42,18 +44,15 @@ impl Run<'_> {
             target: "windlass::worker", "task",
             task_id = %context.id(), task = %context.task(), queue = %context.queue(), attempt,
         );
-        let inner = Inner { handler, payload, slot: Arc::clone(slot) };
+        let inner = Inner { handler, payload, slot: Arc::clone(slot), threads: &self.threads };
         let raced = async {
             tokio::select! {
                 biased;
-                kill = self.signal.killed() => Ended::Killed(kill),
+                kill = self.signal.killed() => Ended::Killed(kill, self.threads.blocks()),
                 ended = self.limited(inner).instrument(span) => ended,
             }
         };
-        AssertUnwindSafe(raced).catch_unwind().await.unwrap_or_else(|panic| {
-            let failure = Failure::new(FailureKind::Panic, middleware::text(&*panic), attempt);
-            Ended::Otherwise(Event::Failed(FailureClass::Panic), Some(failure))
-        })
+        caught(raced).await.unwrap_or_else(|panic| panicked(panic, attempt))
     }
 
     async fn limited(&self, inner: Inner<'_>) -> Ended {
@@ -84,7 +83,8 @@ impl Run<'_> {
     }
 
     fn timed_out(&self, limit: Duration) -> Ended {
-        let text = format!("the run took longer than {limit:?}");
+        let goes_on = if self.threads.blocks() { format!(": {GOES_ON}") } else { String::new() };
+        let text = format!("the run took longer than {limit:?}{goes_on}");
         let failure = Failure::new(FailureKind::Timeout, text, self.context.attempt());
         Ended::Otherwise(Event::Failed(FailureClass::Timeout), Some(failure))
     }
@@ -103,19 +103,24 @@ impl Run<'_> {
             Err(RunError::Task(error))
                 if error.verdict() == Verdict::Retry && self.signal.interrupt() == Some(Interrupt::Shutdown) =>
             {
-                Ended::Killed(Kill::Shutdown)
+                Ended::Killed(Kill::Shutdown, false)
             }
             Err(RunError::Task(error)) => judge_error(&error, attempt),
             Err(RunError::Arguments(error)) => {
                 failed(FailureClass::Permanent, Failure::from_error(FailureKind::Arguments, &error, attempt))
             }
-            Err(RunError::Panic(text)) => failed(FailureClass::Panic, Failure::new(FailureKind::Panic, text, attempt)),
+            Err(RunError::Panic(panic)) => panicked(panic, attempt),
             Err(RunError::Unencodable(error)) => {
                 failed(FailureClass::Permanent, Failure::from_error(FailureKind::Result, &error, attempt))
             }
-            Err(RunError::Aborted) => Ended::Killed(Kill::Shutdown),
+            Err(RunError::Aborted) => Ended::Killed(Kill::Shutdown, false),
         }
     }
+}
+
+fn panicked(Panic { text, location }: Panic, attempt: u32) -> Ended {
+    let failure = Failure::new(FailureKind::Panic, text, attempt).at(location);
+    Ended::Otherwise(Event::Failed(FailureClass::Panic), Some(failure))
 }
 
 fn judge_error(error: &TaskError, attempt: u32) -> Ended {
@@ -131,7 +136,10 @@ fn judge_error(error: &TaskError, attempt: u32) -> Ended {
             let failure = Failure::new(FailureKind::Snoozed, "the task asked to run later too often", attempt);
             return Ended::Otherwise(Event::Snoozed(span.min(limits::DELAY)), Some(failure));
         }
-        Verdict::Cancel => return Ended::Otherwise(Event::Cancelled, Some(failure())),
+        Verdict::Cancel => {
+            let failure = Failure { kind: FailureKind::Cancelled, ..failure() };
+            return Ended::Otherwise(Event::Cancelled, Some(failure));
+        }
     };
     Ended::Otherwise(Event::Failed(class), Some(failure()))
 }

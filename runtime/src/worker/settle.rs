@@ -13,9 +13,13 @@ use tokio::time::sleep;
 use tokio_util::sync::DropGuard;
 use tokio_util::task::TaskTracker;
 use windlass_core::limits::batches;
-use windlass_core::{Delivery, Disposition, Error, ErrorKind, Receipt, Record, Result, SettleOutcome, Settlement};
+use windlass_core::{
+    Delivery, Disposition, Error, ErrorKind, Failure, FailureKind, Receipt, Record, Result, SaveOutcome, SettleOutcome,
+    Settlement,
+};
 
-use super::completion::{Completion, Ending};
+use super::aftermath::{Aftermath, stored};
+use super::completion::{Completion, Conclusion, Ending};
 use super::engine::Engine;
 use super::lease::Claim;
 use super::stats::describe;
@@ -30,6 +34,7 @@ const UNDER_WAY: usize = 2;
 pub(super) async fn run(engine: Arc<Engine>, mut completions: mpsc::Receiver<Completion>, _done: DropGuard) {
     let room = Arc::new(Semaphore::new(UNDER_WAY));
     let work = TaskTracker::new();
+    let aftermath = Aftermath::new(Arc::clone(&engine), work.clone());
     let mut batch = Vec::with_capacity(BATCH);
     while completions.recv_many(&mut batch, BATCH).await > 0 {
         let Ok(permit) = Arc::clone(&room).acquire_owned().await else { break };
@@ -38,8 +43,9 @@ pub(super) async fn run(engine: Arc<Engine>, mut completions: mpsc::Receiver<Com
             batch.push(completion);
         }
         let (engine, batch, more) = (Arc::clone(&engine), std::mem::take(&mut batch), work.clone());
+        let aftermath = aftermath.clone();
         work.spawn(async move {
-            settle(&engine, batch, &more).await;
+            settle(&engine, batch, &aftermath, &more).await;
             drop(permit);
         });
     }
@@ -47,41 +53,54 @@ pub(super) async fn run(engine: Arc<Engine>, mut completions: mpsc::Receiver<Com
     work.wait().await;
 }
 
-async fn settle(engine: &Arc<Engine>, batch: Vec<Completion>, more: &TaskTracker) {
+async fn settle(engine: &Arc<Engine>, batch: Vec<Completion>, aftermath: &Aftermath, more: &TaskTracker) {
     let batch = drop_lost(engine, batch).await;
     let mut records = Vec::with_capacity(batch.len());
     let mut settlements = Vec::with_capacity(batch.len());
+    let mut ended = Vec::new();
     for Completion { receipt, task, ending } in batch {
         let Ending::Settle(mut conclusion) = ending else { continue };
         report(&receipt, task.as_ref().map_or("?", |task| task.as_str()), &conclusion);
+        if engine.has_aftermath(&conclusion) {
+            ended.extend(aftermath.take(receipt, *conclusion).await);
+            continue;
+        }
         if engine.backend.is_some() {
-            records.extend(conclusion.record(&receipt));
+            records.extend(conclusion.only_record(&receipt));
         }
         settlements.extend(conclusion.settlement(receipt));
     }
+    aftermath.begin(ended);
     match save(engine, &records).await {
-        Some(true) => tell_broker(engine, &settlements).await,
-        Some(false) => apart(engine, records, settlements, more),
+        Some(Some(outcomes)) => {
+            tell_broker(engine, &settlements).await;
+            let refused = records.iter().zip(&outcomes).filter(|(_, outcome)| **outcome == SaveOutcome::Refused);
+            stored(engine, refused.map(|(record, _)| record)).await;
+        }
+        Some(None) => apart(engine, records, settlements, more),
         None => {}
     }
 }
 
-/// Saves records. `false` if the store refuses at least one of several for good, `None` if the
-/// worker may not wait any longer.
-async fn save(engine: &Engine, records: &[Record]) -> Option<bool> {
-    let Some(backend) = &engine.backend else { return Some(true) };
+/// Saves records, and answers what became of each. `Some(None)` if the store refuses at least one of
+/// several for good, `None` if the worker may not wait any longer.
+pub(super) async fn save(engine: &Engine, records: &[Record]) -> Option<Option<Vec<SaveOutcome>>> {
+    let Some(backend) = &engine.backend else { return Some(Some(Vec::new())) };
+    let mut outcomes = Vec::new();
     for records in batches(records, Record::weight) {
         let save = || async {
             match in_time("save", backend.save(records)).await {
-                Err(error) if !error.is_retryable() && records.len() > 1 => Ok(false),
-                answer => answer.map(|_| true),
+                Err(error) if !error.is_retryable() && records.len() > 1 => Ok(None),
+                answer => answer.map(Some),
             }
         };
-        if !until_done(engine, "save results", save).await? {
-            return Some(false);
+        match until_done(engine, "save results", save).await? {
+            Some(answers) if outcomes.is_empty() => outcomes = answers,
+            Some(answers) => outcomes.extend(answers),
+            None => return Some(None),
         }
     }
-    Some(true)
+    Some(Some(outcomes))
 }
 
 /// Lets each task of a batch go its own way, so that one that cannot be saved holds up no other.
@@ -108,7 +127,7 @@ pub(super) async fn give_back(engine: &Engine, deliveries: &[Delivery]) {
     }
 }
 
-async fn tell_broker(engine: &Engine, settlements: &[Settlement]) {
+pub(super) async fn tell_broker(engine: &Engine, settlements: &[Settlement]) {
     if settlements.is_empty() {
         return;
     }
@@ -153,12 +172,15 @@ async fn drop_lost(engine: &Engine, batch: Vec<Completion>) -> Vec<Completion> {
         engine.stats.count_lost();
         tracing::warn!(target: "windlass::worker", task_id = %completion.receipt.id, "lease lost, result discarded");
         engine.leases.remove([&completion.receipt]);
+        if let Some(reporter) = &engine.reporter {
+            reporter.forget(&completion.receipt.id);
+        }
     }
     kept
 }
 
 /// Repeats `call` until it succeeds; `None` if the worker may not wait any longer.
-async fn until_done<T, Answer>(engine: &Engine, what: &str, call: impl Fn() -> Answer) -> Option<T>
+pub(super) async fn until_done<T, Answer>(engine: &Engine, what: &str, call: impl Fn() -> Answer) -> Option<T>
 where
     Answer: Future<Output = Result<T>>,
 {
@@ -186,16 +208,26 @@ async fn wait(engine: &Engine, what: &str, error: &Error, pause: &mut Pause) {
     }
 }
 
-fn report(receipt: &Receipt, task: &str, conclusion: &super::completion::Conclusion) {
+fn report(receipt: &Receipt, task: &str, conclusion: &Conclusion) {
     let (task_id, attempt, state) = (&receipt.id, conclusion.attempt, conclusion.state());
     let next = describe(conclusion.transition.effects.settle);
     match (&conclusion.failure, conclusion.transition.effects.settle) {
         (Some(failure), Some(Disposition::DeadLetter)) => {
-            tracing::error!(target: "windlass::worker", %task_id, task, attempt, %failure, next, "task {state}");
+            let failure = loggable(failure);
+            tracing::error!(target: "windlass::worker", %task_id, task, attempt, failure, next, "task {state}");
         }
         (Some(failure), _) => {
-            tracing::warn!(target: "windlass::worker", %task_id, task, attempt, %failure, next, "task {state}");
+            let failure = loggable(failure);
+            tracing::warn!(target: "windlass::worker", %task_id, task, attempt, failure, next, "task {state}");
         }
         (None, _) => tracing::debug!(target: "windlass::worker", %task_id, task, attempt, next, "task {state}"),
+    }
+}
+
+/// What a log may say of a failure. A decoder quotes what it cannot decode, and arguments are never logged.
+fn loggable(failure: &Failure) -> String {
+    match failure.kind {
+        FailureKind::Arguments => "the arguments cannot be decoded; its record and its dead letter say more".to_owned(),
+        _ => failure.to_string(),
     }
 }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use windlass_core::Interrupt;
 
 use super::engine::Engine;
@@ -83,13 +83,14 @@ impl Worker {
         let engine = Arc::clone(&self.engine);
         engine.stop.cancel();
         engine.executions.close();
-        tokio::select! {
-            () = drained(&engine, self.grace) => {}
-            () = at_once => {}
-        }
+        let grace = Instant::now() + self.grace;
+        let until = tokio::select! {
+            () = drained(&engine, self.grace) => grace,
+            () = at_once => Instant::now(),
+        };
         engine.leases.each_signal(|signal| signal.kill(Kill::Shutdown));
         if let Some(settling) = self.settling.take() {
-            settled(&engine, settling).await;
+            settled(&engine, settling, until).await;
         }
         let left = engine.leases.len();
         if left > 0 {
@@ -110,11 +111,16 @@ async fn drained(engine: &Engine, grace: Duration) {
     let _ = timeout(LAST_WORDS, engine.executions.wait()).await;
 }
 
-async fn settled(engine: &Engine, mut settling: JoinHandle<()>) {
-    if timeout(SETTLE, &mut settling).await.is_err() {
-        engine.abandon.cancel();
-        let _ = timeout(LAST_WORDS, settling).await;
+async fn settled(engine: &Engine, mut settling: JoinHandle<()>, until: Instant) {
+    if timeout(SETTLE, &mut settling).await.is_ok() {
+        return;
     }
+    // A callback that has begun since has the grace, too.
+    if !engine.executions.is_empty() && timeout_at(until, &mut settling).await.is_ok() {
+        return;
+    }
+    engine.abandon.cancel();
+    let _ = timeout(LAST_WORDS, settling).await;
 }
 
 impl Drop for Worker {

@@ -2,6 +2,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use windlass_core::{Disposition, State};
 
+use super::stuck::Stuck;
+
 /// What a worker has done.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -24,11 +26,14 @@ pub struct Report {
     pub lost: u64,
     /// Tasks that could not be settled or given back in time; they run again when their lease is over.
     pub abandoned: u64,
+    /// Blocking tasks that were given up (their time was over, or they were cancelled) and still run: each
+    /// keeps its thread and its place until it ends by itself.
+    pub stuck: u64,
 }
 
 impl std::fmt::Display for Report {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { succeeded, failed, retried, postponed, cancelled, expired, released, lost, abandoned } = self;
+        let Self { succeeded, failed, retried, postponed, cancelled, expired, released, lost, abandoned, stuck } = self;
         write!(f, "{succeeded} succeeded")?;
         let rest = [
             (failed, "failed"),
@@ -39,6 +44,7 @@ impl std::fmt::Display for Report {
             (released, "released"),
             (lost, "lost"),
             (abandoned, "abandoned"),
+            (stuck, "stuck"),
         ];
         for (count, name) in rest {
             if *count > 0 {
@@ -59,6 +65,7 @@ pub(super) struct Stats {
     expired: AtomicU64,
     released: AtomicU64,
     lost: AtomicU64,
+    pub(super) stuck: Stuck,
 }
 
 impl Stats {
@@ -92,6 +99,7 @@ impl Stats {
             released: read(&self.released),
             lost: read(&self.lost),
             abandoned: abandoned as u64,
+            stuck: read(&self.stuck),
         }
     }
 }

@@ -1,16 +1,18 @@
 //! Brokers that cannot find what they hold: the backend fills their gaps.
 
+mod copies;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use windlass_core::{
     Backend, Broker, CancelOutcome, Capabilities, DeadPage, Delivery, Error, ErrorKind, FetchRequest, LeaseStatus,
-    Location, Message, PublishOutcome, QueueName, Receipt, Record, Result, SettleOutcome, Settlement, State, TaskId,
-    Token,
+    Location, Message, PublishOutcome, QueueName, Receipt, Record, Replay, Result, SettleOutcome, Settlement, State,
+    TaskId, Token,
 };
-use windlass_runtime::{ResultError, TaskHandle};
-use windlass_testing::fault::{BackendCall, FaultyBackend};
+use windlass_runtime::{Outcome, ResultError, TaskHandle};
+use windlass_testing::fault::{BackendCall, FaultyBackend, FaultyBroker};
 use windlass_testing::{MemoryBackend, MemoryBroker, fixture};
 
 use crate::support::{HOUR, Log, WORK, builder, client, default_queue, secs, until};
@@ -69,8 +71,16 @@ impl Broker for Plain {
         self.0.dead_letters(queue, cursor, max).await
     }
 
-    async fn replay(&self, queue: &QueueName, ids: &[TaskId]) -> Result<usize> {
-        self.0.replay(queue, ids).await
+    async fn replay(&self, queue: &QueueName, letters: &[Replay]) -> Result<usize> {
+        self.0.replay(queue, letters).await
+    }
+
+    async fn discard(&self, queue: &QueueName, ids: &[TaskId]) -> Result<usize> {
+        self.0.discard(queue, ids).await
+    }
+
+    fn risks(&self) -> Vec<String> {
+        self.0.risks()
     }
 
     async fn close(&self) {
@@ -149,6 +159,109 @@ async fn it_is_known_that_a_task_is_cancelled_until_its_time_comes() {
     assert_eq!(stranger.status().await.unwrap(), None);
 }
 
+/// How it ended, for who waits.
+async fn cancelled(handle: &TaskHandle<u32>) -> Option<String> {
+    match handle.result_within(HOUR).await {
+        Err(ResultError::Cancelled { reason, .. }) => reason,
+        other => panic!("not cancelled: {other:?}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_running_task_is_told_and_its_record_is_kept_no_longer_than_that_of_any_other() {
+    for listens in [true, false] {
+        let scene = Scene::new();
+        let runs = scene.runs.clone();
+        let work = move |context: windlass_core::Context, n: u32| {
+            runs.push(n);
+            async move {
+                // A request that comes a moment before the end is not heard, and counts all the same.
+                if listens {
+                    context.interrupted().await;
+                } else {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                n
+            }
+        };
+        let _worker = builder(&scene.client).register_fn(WORK, work).start().await.unwrap();
+        let call = WORK.call((1,)).status_ttl(HOUR);
+        let handle = scene.client.enqueue(call).await.unwrap();
+        until("it runs", || scene.runs.len() == 1).await;
+        if listens {
+            tokio::time::sleep(secs(10)).await;
+        }
+        let done = handle.cancel_because("the order was withdrawn").await.unwrap();
+        assert_eq!(done, CancelOutcome::Requested);
+        assert_eq!(cancelled(&handle).await.as_deref(), Some("the order was withdrawn"));
+        until("its message is removed", || scene.is_done()).await;
+        let stranger = scene.client.handle_of::<u32>(handle.id().clone(), handle.queue().clone());
+        assert_eq!(stranger.status().await.unwrap().unwrap().state, State::Cancelled);
+        tokio::time::sleep(HOUR + secs(60)).await;
+        assert_eq!(stranger.status().await.unwrap(), None, "listens: {listens}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_letter_that_was_put_back_can_be_cancelled_and_put_back_once_more() {
+    let scene = Scene::new();
+    let runs = scene.runs.clone();
+    let work = move |n: u32| {
+        runs.push(n);
+        async { Err::<u32, _>("boom") }
+    };
+    let worker = builder(&scene.client).register_fn(WORK, work).start().await.unwrap();
+    let handle = scene.client.enqueue(WORK.call((1,)).max_retries(0)).await.unwrap();
+    until("it is dead", || scene.broker.counts().dead == 1).await;
+    worker.shutdown().await;
+    let replay = || scene.client.replay(handle.queue(), std::slice::from_ref(handle.id()));
+    assert_eq!(replay().await.unwrap(), 1);
+    assert_eq!(handle.cancel_because("not again").await.unwrap(), CancelOutcome::Requested);
+    let _worker = scene.worker().await;
+    until("its message is removed", || scene.is_done()).await;
+    assert_eq!(scene.runs.all(), [1], "only the first time");
+    assert_eq!(cancelled(&handle).await.as_deref(), Some("not again"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_to_cancel_a_dead_letter_does_not_outlive_its_replay() {
+    let scene = Scene::new();
+    let worker = {
+        let work = async |_n: u32| Err::<u32, _>("boom");
+        builder(&scene.client).register_fn(WORK, work).start().await.unwrap()
+    };
+    let handle = scene.client.enqueue(WORK.call((1,)).max_retries(0)).await.unwrap();
+    until("it is dead", || scene.broker.counts().dead == 1).await;
+    worker.shutdown().await;
+    assert_eq!(handle.cancel().await.unwrap(), CancelOutcome::Requested);
+    assert_eq!(scene.client.replay(handle.queue(), std::slice::from_ref(handle.id())).await.unwrap(), 1);
+    let _worker = scene.worker().await;
+    until("it has run", || scene.is_done() && scene.runs.len() == 1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_is_announced_while_it_is_cancelled_is_cancelled() {
+    let scene = Scene::new();
+    let handle = scene.client.enqueue(WORK.call((1,))).await.unwrap();
+    scene.backend.delay(BackendCall::Save, 1, secs(1));
+    let cancelling = tokio::spawn({
+        let handle = handle.clone();
+        async move { handle.cancel().await }
+    });
+    until("it has read that nothing is known", || scene.backend.calls(BackendCall::Save) == 1).await;
+    let announced = Record {
+        id: handle.id().clone(),
+        token: Token(7),
+        state: State::Running,
+        attempt: 1,
+        ..fixture::record(State::Running)
+    };
+    scene.backend.save(&[announced]).await.unwrap();
+    let done = cancelling.await.unwrap().unwrap();
+    assert_eq!((done.outcome, done.was), (CancelOutcome::Requested, Some(State::Running)));
+    assert_eq!(handle.status().await.unwrap().unwrap().state, State::Cancelled);
+}
+
 #[tokio::test(start_paused = true)]
 async fn without_a_backend_a_broker_that_cannot_cancel_says_so() {
     let client = client(Arc::new(Plain(MemoryBroker::new())), None);
@@ -219,11 +332,12 @@ async fn a_replayed_dead_letter_runs_although_its_task_has_failed() {
 #[tokio::test(start_paused = true)]
 async fn fault_94_while_the_backend_is_away_nothing_is_run_and_nothing_is_lost() {
     let scene = Scene::new();
-    let handle = scene.client.enqueue(WORK.call((1,))).await.unwrap();
+    let _worker = scene.worker().await;
+    tokio::time::sleep(secs(1)).await;
     scene.backend.outage(true);
+    let handle = scene.client.enqueue(WORK.call((1,))).await.unwrap();
     let refused = scene.client.enqueue(WORK.call((2,)).id("chosen")).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Unavailable, "whether the id is taken cannot be told");
-    let _worker = scene.worker().await;
     until("it was tried twice", || scene.backend.calls(BackendCall::Load) >= 3).await;
     assert_eq!(scene.runs.len(), 0);
     scene.backend.outage(false);
@@ -265,65 +379,4 @@ async fn a_task_that_is_published_later_is_waited_for() {
     broker.publish(&[message]).await.unwrap();
     let _worker = builder(&client).register_fn(WORK, |n: u32| async move { n }).start().await.unwrap();
     assert_eq!(waiting.await.unwrap().unwrap(), 7);
-}
-
-/// A crash between a copy and the acknowledgement leaves two messages: when the later one has begun,
-/// the earlier one must not be held for as long as the connection.
-#[tokio::test(start_paused = true)]
-async fn fault_83_a_second_copy_that_is_superseded_is_removed() {
-    let scene = Scene::new();
-    let handle = scene.client.enqueue(WORK.call((1,))).await.unwrap();
-    let request = FetchRequest { queue: default_queue(), max: 1, lease: secs(1) };
-    let lost = scene.broker.fetch(&request).await.unwrap().remove(0);
-    let later = Record { token: Token(u64::MAX / 2), ..fixture::record(State::Running) };
-    scene.backend.save(&[Record { id: lost.receipt.id, ..later }]).await.unwrap();
-    let _worker = scene.worker().await;
-    until("the superseded one is removed", || scene.is_done()).await;
-    assert_eq!(scene.runs.len(), 0, "the later copy runs elsewhere");
-    assert_eq!(handle.status().await.unwrap().unwrap().state, State::Running);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_live_task_behind_many_that_have_ended_runs() {
-    let scene = Scene::new();
-    for n in 0..14 {
-        scene.enqueue(&format!("gone-{n}"), n).await.cancel().await.unwrap();
-    }
-    let alive = scene.enqueue("alive", 99).await;
-    // A call of a broker is given up after 30 s: were all of them looked into in one, that would be while
-    // the live one is in hand.
-    for nth in 1..=20 {
-        scene.backend.delay(BackendCall::Load, nth, Duration::from_millis(2_100));
-    }
-    let runs = scene.runs.clone();
-    let work = move |n: u32| {
-        runs.push(n);
-        async move { n }
-    };
-    // A claim that nobody knows of would last as long as the connection; here, as long as the lease.
-    let worker = builder(&scene.client).concurrency(1).lease(HOUR).register_fn(WORK, work);
-    let _worker = worker.start().await.unwrap();
-    until_within("it runs", secs(600), || scene.runs.len() == 1).await;
-    assert_eq!(scene.runs.all(), [99]);
-    assert_eq!(alive.result().await.unwrap(), 99);
-}
-
-async fn until_within(what: &str, limit: Duration, holds: impl Fn() -> bool) {
-    let start = tokio::time::Instant::now();
-    while !holds() {
-        assert!(start.elapsed() < limit, "not within {limit:?}: {what}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-}
-
-/// Two calls of one id that travel together, of which the first is refused: there is no task, so the
-/// second must not be told that there is.
-#[tokio::test(start_paused = true)]
-async fn a_second_call_of_a_refused_id_is_refused_too() {
-    let scene = Scene::new();
-    let large = || windlass_core::Call::<u32>::raw("work", "x".repeat(200)).id("once");
-    for answer in scene.client.enqueue_many([large(), large()]).await {
-        assert_eq!(answer.unwrap_err().kind(), ErrorKind::Rejected);
-    }
-    assert!(scene.enqueue("once", 1).await.is_new());
 }

@@ -261,7 +261,7 @@ async fn a_dead_letter_that_was_put_back_survives_a_lost_worker() {
     let handle = harness.enqueue(WORK.call((1,)).max_retries(0)).await.unwrap();
     assert!(handle.result().await.is_err());
     broken.shutdown().await;
-    harness.broker().replay(&default_queue(), &[handle.id().clone()]).await.unwrap();
+    harness.broker().replay(&default_queue(), &[handle.id().clone().into()]).await.unwrap();
     assert_eq!(claim(&harness, secs(10)).await.len(), 1);
     harness.pass("11s").await;
     let runs = Log::new();

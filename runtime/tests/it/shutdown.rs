@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 use windlass_core::{Context, Interrupt};
-use windlass_runtime::{Worker, WorkerBuilder};
+use windlass_runtime::{Outcome, Worker, WorkerBuilder};
 use windlass_testing::fault::BrokerCall;
 use windlass_testing::{Harness, assert_enqueued};
 
@@ -220,11 +220,11 @@ async fn a_worker_that_waits_for_the_backend_ends_too() {
     let harness = Harness::new();
     let handle = harness.enqueue(WORK.call((1,))).await.unwrap();
     crate::support::claim(&harness, secs(10)).await;
-    harness.pass("11s").await;
-    harness.backend_faults().outage(true);
     let starts = Log::new();
     let worker = harness.worker(slow(&starts, secs(1))).await;
-    harness.pass("10s").await;
+    harness.pass("5s").await;
+    harness.backend_faults().outage(true);
+    harness.pass("15s").await;
     let (report, took) = timed(worker).await;
     assert!(took < secs(5), "{took:?}");
     assert_eq!((report.released, report.abandoned), (1, 0), "{report}");
@@ -275,4 +275,33 @@ async fn what_is_given_back_runs_on_another_worker_at_once() {
     let start = Instant::now();
     assert_eq!(handle.result().await.unwrap(), 1);
     assert!(start.elapsed() < secs(2), "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_callback_has_the_grace_of_a_shutdown_too() {
+    // It runs when the shutdown begins, or its task does.
+    for ends in [false, true] {
+        let (harness, told) = (Harness::new(), Log::new());
+        let log = told.clone();
+        let tell = move |_: Context, (n,): (u32,), _: Outcome<u32>| {
+            let log = log.clone();
+            async move {
+                log.push((n, "begins"));
+                sleep(secs(10)).await;
+                log.push((n, "ends"));
+            }
+        };
+        let work = async |n: u32| {
+            sleep(secs(5)).await;
+            n
+        };
+        let build = |worker: WorkerBuilder| worker.grace(secs(30)).register_fn(WORK, work).on_end_of(WORK, tell);
+        let worker = harness.worker(build).await;
+        harness.enqueue(WORK.call((1,))).await.unwrap();
+        harness.pass(if ends { "6s" } else { "1s" }).await;
+        assert_eq!(told.len() == 1, ends);
+        let report = worker.shutdown().await;
+        assert_eq!((report.abandoned, report.lost, report.succeeded), (0, 0, 1), "{report:?}");
+        assert_eq!(told.all(), [(1, "begins"), (1, "ends")]);
+    }
 }

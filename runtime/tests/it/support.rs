@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use tokio::time::{Instant, sleep};
 use windlass_core::{
     Backend, BackendCapabilities, Broker, CancelOutcome, Capabilities, DeadLetter, DeadPage, Delivery, Error,
-    ErrorKind, FetchRequest, LeaseStatus, Location, Message, PublishOutcome, QueueName, Receipt, Record, Result,
-    SaveOutcome, SettleOutcome, Settlement, TaskDef, TaskId,
+    ErrorKind, FetchRequest, LeaseStatus, Location, Message, PublishOutcome, QueueName, Receipt, Record, Replay,
+    Result, SaveOutcome, SettleOutcome, Settlement, TaskDef, TaskId,
 };
 use windlass_runtime::{Client, ClientSettings, Worker, WorkerBuilder, WorkerSettings};
 use windlass_testing::fault::{FaultyBackend, FaultyBroker};
@@ -76,7 +76,7 @@ pub(crate) async fn dead(harness: &Harness) -> Vec<DeadLetter> {
 
 /// Claims what waits in `default`, as a worker would that is never heard of again.
 pub(crate) async fn claim(harness: &Harness, lease: Duration) -> Vec<Delivery> {
-    let request = FetchRequest { queue: default_queue(), max: 100, lease };
+    let request = FetchRequest::new(default_queue(), 100, lease);
     harness.broker().fetch(&request).await.unwrap()
 }
 
@@ -173,8 +173,16 @@ impl Broker for Weighed {
         self.inner.dead_letters(queue, cursor, max).await
     }
 
-    async fn replay(&self, queue: &QueueName, ids: &[TaskId]) -> Result<usize> {
-        self.inner.replay(queue, ids).await
+    async fn replay(&self, queue: &QueueName, letters: &[Replay]) -> Result<usize> {
+        self.inner.replay(queue, letters).await
+    }
+
+    async fn discard(&self, queue: &QueueName, ids: &[TaskId]) -> Result<usize> {
+        self.inner.discard(queue, ids).await
+    }
+
+    fn risks(&self) -> Vec<String> {
+        self.inner.risks()
     }
 
     async fn close(&self) {
@@ -216,7 +224,108 @@ impl Backend for Picky {
         self.inner.forget(ids).await
     }
 
+    fn notebook(&self) -> Option<&dyn windlass_core::Notebook> {
+        self.inner.notebook()
+    }
+
     async fn close(&self) {
         self.inner.close().await;
+    }
+}
+
+/// A broker with these capabilities that has nothing, and writes down what it is asked for.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    inner: MemoryBroker,
+    capabilities: Capabilities,
+    pub(crate) requests: Log<FetchRequest>,
+}
+
+impl Asked {
+    pub(crate) fn new(capabilities: Capabilities) -> Arc<Self> {
+        Arc::new(Self { inner: MemoryBroker::new(), capabilities, requests: Log::new() })
+    }
+}
+
+#[async_trait]
+impl Broker for Asked {
+    fn capabilities(&self) -> Capabilities {
+        self.capabilities.clone()
+    }
+
+    async fn publish(&self, messages: &[Message]) -> Result<Vec<PublishOutcome>> {
+        self.inner.publish(messages).await
+    }
+
+    async fn ready(&self, queue: &QueueName, wait: Duration) -> Result<()> {
+        self.inner.ready(queue, wait).await
+    }
+
+    async fn fetch(&self, request: &FetchRequest) -> Result<Vec<Delivery>> {
+        self.requests.push(request.clone());
+        self.inner.fetch(request).await
+    }
+
+    async fn extend(&self, receipts: &[Receipt], lease: Duration) -> Result<Vec<LeaseStatus>> {
+        self.inner.extend(receipts, lease).await
+    }
+
+    async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<SettleOutcome>> {
+        self.inner.settle(settlements).await
+    }
+
+    async fn cancel(&self, queue: &QueueName, id: &TaskId) -> Result<CancelOutcome> {
+        self.inner.cancel(queue, id).await
+    }
+
+    async fn locate(&self, queue: &QueueName, id: &TaskId) -> Result<Option<Location>> {
+        self.inner.locate(queue, id).await
+    }
+
+    async fn dead_letters(&self, queue: &QueueName, cursor: Option<&str>, max: usize) -> Result<DeadPage> {
+        self.inner.dead_letters(queue, cursor, max).await
+    }
+
+    async fn replay(&self, queue: &QueueName, letters: &[Replay]) -> Result<usize> {
+        self.inner.replay(queue, letters).await
+    }
+
+    async fn discard(&self, queue: &QueueName, ids: &[TaskId]) -> Result<usize> {
+        self.inner.discard(queue, ids).await
+    }
+
+    async fn close(&self) {
+        self.inner.close().await;
+    }
+}
+
+/// A backend that keeps no notes.
+#[derive(Debug)]
+pub(crate) struct Mute(pub(crate) MemoryBackend);
+
+#[async_trait]
+impl Backend for Mute {
+    fn capabilities(&self) -> BackendCapabilities {
+        self.0.capabilities()
+    }
+
+    async fn save(&self, records: &[Record]) -> Result<Vec<SaveOutcome>> {
+        self.0.save(records).await
+    }
+
+    async fn load(&self, ids: &[TaskId]) -> Result<Vec<Option<Record>>> {
+        self.0.load(ids).await
+    }
+
+    async fn wait(&self, id: &TaskId, timeout: Duration) -> Result<Option<Record>> {
+        self.0.wait(id, timeout).await
+    }
+
+    async fn forget(&self, ids: &[TaskId]) -> Result<()> {
+        self.0.forget(ids).await
+    }
+
+    async fn close(&self) {
+        self.0.close().await;
     }
 }

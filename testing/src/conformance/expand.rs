@@ -32,6 +32,22 @@ macro_rules! backend_conformance {
     };
 }
 
+/// Expands every guarantee of [`conformance::notebook`](crate::conformance::notebook) into a test.
+///
+/// Takes a future of an `Arc` of a backend that has a notebook, and optionally `name`, `pair` and
+/// `disturbed`; see [`conformance`](crate::conformance).
+#[macro_export]
+macro_rules! notebook_conformance {
+    (
+        $adapter:expr
+        $(, name = $name:expr)? $(, pair = $pair:expr)? $(, disturbed = $disturbed:expr)? $(,)?
+    ) => {
+        $crate::notebook_guarantees!(
+            [$crate::conformance_tests] { notebook [$($name)?] [$adapter] [$($pair)?] [$($disturbed)?] }
+        );
+    };
+}
+
 #[doc(hidden)]
 #[macro_export]
 macro_rules! conformance_tests {

@@ -13,7 +13,7 @@ const REPORT: &str = "CONFORMANCE_GUARANTEES";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Guarantee {
-    /// `broker` or `backend`.
+    /// `broker`, `backend` or `notebook`.
     pub kind: &'static str,
     /// What it is about, in one word.
     pub group: &'static str,
@@ -54,6 +54,8 @@ pub enum Need {
     Locate,
     DeadLetters,
     Idempotent,
+    Limit,
+    DropOldest,
     Push,
     Expiry,
 }
@@ -71,6 +73,8 @@ impl Need {
             Self::Locate => "locate",
             Self::DeadLetters => "dead_letters",
             Self::Idempotent => "idempotent",
+            Self::Limit => "limit",
+            Self::DropOldest => "drop_oldest",
             Self::Push => "push",
             Self::Expiry => "expiry",
         }

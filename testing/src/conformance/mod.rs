@@ -13,6 +13,11 @@
 //!     use std::sync::Arc;
 //!     windlass_testing::backend_conformance!(async { Arc::new(super::connect_backend().await) });
 //! }
+//! // For a backend that has a notebook.
+//! mod notebook {
+//!     use std::sync::Arc;
+//!     windlass_testing::notebook_conformance!(async { Arc::new(super::connect_backend().await) });
+//! }
 //! # fn main() {}
 //! ```
 //!
@@ -44,7 +49,7 @@
 //! What an adapter says that it cannot do ([`Capabilities`](windlass_core::Capabilities),
 //! [`BackendCapabilities`](windlass_core::BackendCapabilities)) is not asked of it; instead, the suite
 //! checks that it refuses. Which guarantee needs what is data: [`broker::GUARANTEES`],
-//! [`backend::GUARANTEES`].
+//! [`backend::GUARANTEES`], [`notebook::GUARANTEES`].
 //!
 //! If the variable `CONFORMANCE_GUARANTEES` names a folder, every test that passes appends to a file in it
 //! which guarantee was kept, or was not offered by which adapter, so that a page can be made of it.
@@ -53,6 +58,7 @@ pub mod backend;
 pub mod broker;
 mod expand;
 mod guarantee;
+pub mod notebook;
 
 use std::fmt;
 use std::future::Future;
@@ -88,8 +94,9 @@ impl fmt::Debug for Disturb {
     }
 }
 
-/// Runs one guarantee on a runtime of its own with two threads. For [`broker_conformance!`] and
-/// [`backend_conformance!`](crate::backend_conformance).
+/// Runs one guarantee on a runtime of its own with two threads. For [`broker_conformance!`],
+/// [`backend_conformance!`](crate::backend_conformance) and
+/// [`notebook_conformance!`](crate::notebook_conformance).
 ///
 /// # Panics
 /// If the guarantee is not kept, or not shown in time.

@@ -3,11 +3,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use windlass_core::{Backend, BackendCapabilities, Record, Result, SaveOutcome, TaskId};
+use windlass_core::{Backend, BackendCapabilities, Notebook, Record, Result, SaveOutcome, TaskId};
 
 use super::Faults;
 
-/// A call of a [`Backend`].
+/// A call of a [`Backend`] or of its [`Notebook`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "each is the method of that name")]
 pub enum BackendCall {
@@ -15,6 +15,13 @@ pub enum BackendCall {
     Load,
     Wait,
     Forget,
+    Read,
+    Write,
+    List,
+    Gather,
+    Gathered,
+    Signal,
+    Listen,
 }
 
 impl From<BackendCall> for &'static str {
@@ -24,15 +31,24 @@ impl From<BackendCall> for &'static str {
             BackendCall::Load => "load",
             BackendCall::Wait => "wait",
             BackendCall::Forget => "forget",
+            BackendCall::Read => "read",
+            BackendCall::Write => "write",
+            BackendCall::List => "list",
+            BackendCall::Gather => "gather",
+            BackendCall::Gathered => "gathered",
+            BackendCall::Signal => "signal",
+            BackendCall::Listen => "listen",
         }
     }
 }
 
-/// A backend that fails when a test says so. Has the methods of [`Faults`].
+/// A backend that fails when a test says so, and its notebook with it. Has the methods of [`Faults`].
+///
+/// Who listens hears nothing during an outage, and after it that signals may have been missed.
 #[derive(Debug)]
 pub struct FaultyBackend {
-    inner: Arc<dyn Backend>,
-    faults: Faults<BackendCall>,
+    pub(super) inner: Arc<dyn Backend>,
+    pub(super) faults: Faults<BackendCall>,
 }
 
 impl FaultyBackend {
@@ -71,6 +87,10 @@ impl Backend for FaultyBackend {
 
     async fn forget(&self, ids: &[TaskId]) -> Result<()> {
         self.faults.around(BackendCall::Forget, self.inner.forget(ids)).await
+    }
+
+    fn notebook(&self) -> Option<&dyn Notebook> {
+        self.inner.notebook().map(|_| self as &dyn Notebook)
     }
 
     async fn close(&self) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use windlass_core::{
     Broker, CancelOutcome, Capabilities, DeadPage, Delivery, FetchRequest, LeaseStatus, Location, Message,
-    PublishOutcome, QueueName, Receipt, Result, SettleOutcome, Settlement, TaskId,
+    PublishOutcome, QueueName, Receipt, Replay, Result, SettleOutcome, Settlement, TaskId,
 };
 
 use super::Faults;
@@ -23,6 +23,7 @@ pub enum BrokerCall {
     Locate,
     DeadLetters,
     Replay,
+    Discard,
 }
 
 impl From<BrokerCall> for &'static str {
@@ -37,6 +38,7 @@ impl From<BrokerCall> for &'static str {
             BrokerCall::Locate => "locate",
             BrokerCall::DeadLetters => "dead letters",
             BrokerCall::Replay => "replay",
+            BrokerCall::Discard => "discard",
         }
     }
 }
@@ -165,8 +167,16 @@ impl Broker for FaultyBroker {
         self.faults.around(BrokerCall::DeadLetters, self.inner.dead_letters(queue, cursor, max)).await
     }
 
-    async fn replay(&self, queue: &QueueName, ids: &[TaskId]) -> Result<usize> {
-        self.faults.around(BrokerCall::Replay, self.inner.replay(queue, ids)).await
+    async fn replay(&self, queue: &QueueName, letters: &[Replay]) -> Result<usize> {
+        self.faults.around(BrokerCall::Replay, self.inner.replay(queue, letters)).await
+    }
+
+    async fn discard(&self, queue: &QueueName, ids: &[TaskId]) -> Result<usize> {
+        self.faults.around(BrokerCall::Discard, self.inner.discard(queue, ids)).await
+    }
+
+    fn risks(&self) -> Vec<String> {
+        self.inner.risks()
     }
 
     async fn close(&self) {

@@ -5,6 +5,7 @@
 
 mod backend;
 mod broker;
+mod notebook;
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 pub use backend::{BackendCall, FaultyBackend};
 pub use broker::{BrokerCall, FaultyBroker};
+use tokio::sync::watch;
 use windlass_core::{Error, ErrorKind, Result};
 
 /// What goes wrong with one call.
@@ -40,7 +42,7 @@ struct Rule<C> {
 #[derive(Debug)]
 struct Script<C> {
     rules: Vec<Rule<C>>,
-    outage: bool,
+    outage: watch::Sender<bool>,
     counts: HashMap<C, usize>,
 }
 
@@ -50,7 +52,7 @@ pub struct Faults<C>(Mutex<Script<C>>);
 
 impl<C> Default for Faults<C> {
     fn default() -> Self {
-        Self(Mutex::new(Script { rules: Vec::new(), outage: false, counts: HashMap::new() }))
+        Self(Mutex::new(Script { rules: Vec::new(), outage: watch::Sender::default(), counts: HashMap::new() }))
     }
 }
 
@@ -78,12 +80,17 @@ impl<C: Copy + Eq + Hash + Into<&'static str>> Faults<C> {
     /// From now on nothing is applied and everything answers [`ErrorKind::Unavailable`]; until it is
     /// called with `false`.
     pub fn outage(&self, on: bool) {
-        self.lock().outage = on;
+        self.lock().outage.send_replace(on);
     }
 
     /// How many calls of this kind there were.
     pub fn calls(&self, call: C) -> usize {
         self.lock().counts.get(&call).copied().unwrap_or(0)
+    }
+
+    /// Tells when an outage begins and ends.
+    fn outages(&self) -> watch::Receiver<bool> {
+        self.lock().outage.subscribe()
     }
 
     fn add(&self, call: C, nth: usize, fault: Fault) {
@@ -104,7 +111,7 @@ impl<C: Copy + Eq + Hash + Into<&'static str>> Faults<C> {
         }
         let mut faults: Vec<Fault> =
             script.rules.extract_if(.., |rule| rule.left == 0).map(|rule| rule.fault).collect();
-        if script.outage {
+        if *script.outage.borrow() {
             faults.insert(0, Fault::Before(ErrorKind::Unavailable));
         }
         faults

@@ -7,9 +7,11 @@ use bytes::Bytes;
 use tokio::sync::watch;
 use windlass_core::limits::BATCH_ITEMS;
 use windlass_core::{
-    Backend, BackendCapabilities, Clock, Error, ErrorKind, Record, Result, Retention, SaveOutcome, TaskId, Timestamp,
+    Backend, BackendCapabilities, Clock, Error, ErrorKind, Notebook, Record, Result, Retention, SaveOutcome, TaskId,
+    Timestamp,
 };
 
+use super::notebook::Notes;
 use crate::TokioClock;
 
 /// A result backend in the memory of this process. Clones share everything.
@@ -26,6 +28,7 @@ use crate::TokioClock;
 #[derive(Debug, Clone, Default)]
 pub struct MemoryBackend {
     state: Arc<Mutex<State>>,
+    notes: Arc<Notes>,
 }
 
 #[derive(Debug, Default)]
@@ -53,11 +56,20 @@ impl MemoryBackend {
         Self::default()
     }
 
-    /// Whether it holds nothing any more: no record and no waiter.
+    pub(super) fn notes(&self) -> &Arc<Notes> {
+        &self.notes
+    }
+
+    /// How many listen to a topic of its notebook.
+    pub fn listeners(&self, topic: &str) -> usize {
+        self.notes.listeners(topic)
+    }
+
+    /// Whether it holds nothing any more: no record, no note, no set and no waiter. Listeners do not count.
     pub fn is_empty(&self) -> bool {
         let mut state = self.lock();
         state.sweep(TokioClock.now());
-        state.records.is_empty() && state.waiters.is_empty()
+        state.records.is_empty() && state.waiters.is_empty() && self.notes.is_empty()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -218,7 +230,12 @@ impl Backend for MemoryBackend {
         Ok(())
     }
 
+    fn notebook(&self) -> Option<&dyn Notebook> {
+        Some(self)
+    }
+
     async fn close(&self) {
+        self.notes.close();
         let mut state = self.lock();
         state.closed = true;
         // Dropping the senders ends every wait.

@@ -9,8 +9,8 @@ use tokio::time::Instant;
 use windlass_core::message::{Schedule, wire};
 use windlass_core::{
     Broker, CancelOutcome, Capabilities, Clock, DeadLetter, DeadPage, Delivery, Disposition, Error, ErrorKind,
-    FetchRequest, LeaseStatus, Location, Message, Priority, PublishOutcome, QueueName, Receipt, Result, SettleOutcome,
-    Settlement, TaskId, Timestamp, Token, Undecodable, limits,
+    FetchRequest, LeaseStatus, Location, Message, Priority, PublishOutcome, QueueLimit, QueueName, Receipt, Replay,
+    Result, SettleOutcome, Settlement, TaskId, Timestamp, Token, Undecodable, limits,
 };
 
 use super::queue::{Counts, Entry, Place, Queue};
@@ -26,7 +26,7 @@ use crate::TokioClock;
 /// let broker = MemoryBroker::new();
 /// broker.publish(&[Message::new("t1".parse()?, "math".parse()?, "add".parse()?, "[2,3]".into())]).await?;
 /// let lease = std::time::Duration::from_secs(30);
-/// let claimed = broker.fetch(&FetchRequest { queue: "math".parse()?, max: 10, lease }).await?;
+/// let claimed = broker.fetch(&FetchRequest::new("math".parse()?, 10, lease)).await?;
 /// assert_eq!(claimed.len(), 1);
 /// # Ok::<_, windlass_core::Error>(()) })?;
 /// # Ok::<_, Box<dyn std::error::Error>>(())
@@ -72,7 +72,8 @@ impl MemoryBroker {
     pub fn push_raw(&self, queue: &QueueName, id: &TaskId, bytes: impl Into<Bytes>) {
         let bytes = bytes.into();
         let priority = content(id, queue, &bytes).map(|message| message.priority()).unwrap_or_default();
-        self.lock().publish(queue, id, Fresh { bytes, priority, schedule: Schedule::Now }, TokioClock.now());
+        let fresh = Fresh { bytes, priority, schedule: Schedule::Now, limit: None };
+        self.lock().publish(queue, id, fresh, TokioClock.now());
     }
 
     /// Every message that waits, with the time at which it is due if that is not now, in the order of
@@ -171,6 +172,7 @@ struct Fresh {
     bytes: Bytes,
     priority: Priority,
     schedule: Schedule,
+    limit: Option<QueueLimit>,
 }
 
 enum Look {
@@ -179,15 +181,16 @@ enum Look {
 }
 
 impl State {
-    /// Puts a message into its queue; answers whether it did, because the id can be there already.
-    fn publish(&mut self, queue: &QueueName, id: &TaskId, fresh: Fresh, now: Timestamp) -> bool {
+    /// Puts a message into its queue, if it is taken there.
+    fn publish(&mut self, queue: &QueueName, id: &TaskId, fresh: Fresh, now: Timestamp) -> PublishOutcome {
         self.published += 1;
         let slot = self.queues.entry(queue.clone()).or_default();
         slot.queue.turn(now);
-        let Fresh { bytes, priority, schedule } = fresh;
-        let accepted = slot.queue.publish(id.clone(), Entry::new(bytes, priority, self.published), schedule, now);
+        let Fresh { bytes, priority, schedule, limit } = fresh;
+        let entry = Entry::new(bytes, priority, self.published);
+        let outcome = slot.queue.publish(id.clone(), entry, schedule, limit, now);
         slot.bell.notify_one();
-        accepted
+        outcome
     }
 
     /// Runs `step` on a queue that was brought up to the present, and drops the queue if it is empty.
@@ -266,11 +269,8 @@ impl Broker for MemoryBroker {
                 return PublishOutcome::Rejected(error.with_task(message.id.clone()));
             }
             let bytes = wire::encode(message);
-            let fresh = Fresh { bytes, priority: message.priority(), schedule: message.schedule };
-            match state.publish(&message.queue, &message.id, fresh, now) {
-                true => PublishOutcome::Accepted,
-                false => PublishOutcome::Duplicate,
-            }
+            let (priority, schedule, limit) = (message.priority(), message.schedule, message.limit);
+            state.publish(&message.queue, &message.id, Fresh { bytes, priority, schedule, limit }, now)
         };
         Ok(messages.iter().map(&mut publish).collect())
     }
@@ -304,7 +304,7 @@ impl Broker for MemoryBroker {
         let now = TokioClock.now();
         slot.queue.turn(now);
         slot.told = None;
-        let claims = slot.queue.claim(request.max.max(1), now.plus(request.lease), || {
+        let claims = slot.queue.claim(request.max.max(1), request.reserve, now.plus(request.lease), || {
             *token += 1;
             Token(*token)
         });
@@ -378,8 +378,20 @@ impl Broker for MemoryBroker {
         })
     }
 
-    async fn replay(&self, queue: &QueueName, ids: &[TaskId]) -> Result<usize> {
-        self.on_queue("replay", queue, |queue, _| ids.iter().filter(|id| queue.replay(id)).count())
+    async fn replay(&self, queue: &QueueName, letters: &[Replay]) -> Result<usize> {
+        let limit = self.capabilities().max_payload;
+        for letter in letters {
+            letter.edited.as_ref().map_or(Ok(()), |edited| edited.check(limit))?;
+        }
+        self.on_queue("replay", queue, |queue, _| letters.iter().filter(|letter| queue.replay(letter)).count())
+    }
+
+    async fn discard(&self, queue: &QueueName, ids: &[TaskId]) -> Result<usize> {
+        self.on_queue("discard", queue, |queue, _| ids.iter().filter(|id| queue.discard(id)).count())
+    }
+
+    fn risks(&self) -> Vec<String> {
+        vec!["it is in the memory of this process, and ends with it".to_owned()]
     }
 
     async fn close(&self) {

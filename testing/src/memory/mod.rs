@@ -6,6 +6,8 @@
 
 mod backend;
 mod broker;
+mod notebook;
+mod notes;
 mod queue;
 
 pub use backend::MemoryBackend;

@@ -5,9 +5,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use bytes::Bytes;
+use windlass_core::broker::Overflow;
 use windlass_core::limits::BATCH_ITEMS;
-use windlass_core::message::Schedule;
-use windlass_core::{Disposition, Location, Priority, Progress, Settlement, TaskId, Timestamp, Token};
+use windlass_core::message::{Schedule, wire};
+use windlass_core::{
+    Disposition, Location, Priority, Progress, PublishOutcome, QueueLimit, Replay, Reserve, Settlement, TaskId,
+    Timestamp, Token,
+};
 
 /// How long dead letters are kept.
 const DEAD_TTL: Duration = Duration::from_secs(30 * 86_400);
@@ -107,10 +111,23 @@ impl Queue {
         }
     }
 
-    /// Puts a message at the end of its level; answers whether it did, because the id can be there already.
-    pub(super) fn publish(&mut self, id: TaskId, entry: Entry, schedule: Schedule, now: Timestamp) -> bool {
+    /// Puts a message at the end of its level, unless its id is there already or the queue is full.
+    pub(super) fn publish(
+        &mut self,
+        id: TaskId,
+        entry: Entry,
+        schedule: Schedule,
+        limit: Option<QueueLimit>,
+        now: Timestamp,
+    ) -> PublishOutcome {
         if self.entries.contains_key(&id) || self.remembered.contains_key(&id) {
-            return false;
+            return PublishOutcome::Duplicate;
+        }
+        if let Some(limit) = limit
+            && limit.overflow == Overflow::Reject
+            && self.count_waiting() >= limit.max
+        {
+            return PublishOutcome::Full { waiting: self.count_waiting() };
         }
         self.entries.insert(id.clone(), entry);
         let due = match schedule {
@@ -119,20 +136,47 @@ impl Queue {
             Schedule::At(at) => at,
         };
         self.offer(&id, due, now);
-        true
+        limit.into_iter().for_each(|limit| self.drop_beyond(limit.max, now));
+        PublishOutcome::Accepted
     }
 
-    /// Claims up to `max` messages, the most urgent first.
+    /// Buries what waits beyond `max`: the oldest of the least urgent that are due, which can be the one
+    /// that came last; only if nothing is due, what would become due next.
+    fn drop_beyond(&mut self, max: u64, now: Timestamp) {
+        // What was given back or replayed can be more than the limit; it leaves in several steps.
+        for _ in 0..BATCH_ITEMS {
+            if self.count_waiting() <= max {
+                return;
+            }
+            let least = self.ready.last_key_value().map(|(turn, _)| turn.0);
+            let due = least.and_then(|least| self.ready.range((least, i64::MIN)..).next());
+            let Some(id) = due.map(|(_, id)| id).or_else(|| self.delayed.values().next()).cloned() else { return };
+            self.bury(&id, format!("the queue is full: at most {max} may wait"), now);
+        }
+    }
+
+    fn count_waiting(&self) -> u64 {
+        u64::try_from(self.ready.len() + self.delayed.len()).unwrap_or(u64::MAX)
+    }
+
+    fn bury(&mut self, id: &TaskId, reason: String, now: Timestamp) {
+        self.leave(id);
+        let key = (now, self.next());
+        self.dead.insert(key, id.clone());
+        self.move_to(id, Place::Dead(key, reason));
+    }
+
+    /// Claims up to `max` messages, the most urgent first; what is kept for the less urgent is taken before
+    /// the rest.
     pub(super) fn claim(
         &mut self,
         max: usize,
+        reserve: Reserve,
         until: Timestamp,
         mut token: impl FnMut() -> Token,
     ) -> Vec<(TaskId, Token, Progress, Bytes)> {
         let mut claims = Vec::new();
-        while claims.len() < max
-            && let Some((_, id)) = self.ready.pop_first()
-        {
+        for id in self.take(max, reserve) {
             let key = (until, self.next());
             let token = token();
             let entry = self.entries.get_mut(&id).expect("what is ready is there");
@@ -141,6 +185,26 @@ impl Queue {
             self.claimed.insert(key, id);
         }
         claims
+    }
+
+    /// Takes up to `max` messages out of the line, and puts them in its order.
+    fn take(&mut self, max: usize, reserve: Reserve) -> Vec<TaskId> {
+        let mut taken: Vec<(Turn, TaskId)> = Vec::new();
+        for priority in Priority::ALL.into_iter().rev().filter(|priority| reserve.of(*priority) > 0) {
+            let places = reserve.of(priority).min(max - taken.len());
+            let line = self.ready.range((Reverse(priority), i64::MIN)..=(Reverse(priority), i64::MAX));
+            let turns: Vec<Turn> = line.take(places).map(|(turn, _)| *turn).collect();
+            taken.extend(turns.iter().filter_map(|turn| self.ready.remove_entry(turn)));
+        }
+        while taken.len() < max
+            && let Some(first) = self.ready.pop_first()
+        {
+            taken.push(first);
+        }
+        if !reserve.is_none() {
+            taken.sort_by_key(|(turn, _)| *turn);
+        }
+        taken.into_iter().map(|(_, id)| id).collect()
     }
 
     /// Moves the end of a lease; answers whether the claim is still this one.
@@ -175,30 +239,45 @@ impl Queue {
                 let number = -self.next();
                 self.line_up(id, number);
             }
-            Disposition::DeadLetter => {
-                let key = (now, self.next());
-                self.dead.insert(key, id.clone());
-                self.move_to(id, Place::Dead(key, settlement.reason.clone().unwrap_or_default()));
-            }
+            Disposition::DeadLetter => self.bury(id, settlement.reason.clone().unwrap_or_default(), now),
         }
         true
     }
 
-    /// Removes a message that waits.
+    /// Removes a message that waits or is dead.
     pub(super) fn remove(&mut self, id: &TaskId) {
         self.leave(id);
         self.entries.remove(id);
     }
 
-    /// Puts a dead letter back with fresh counts; answers whether it was one.
-    pub(super) fn replay(&mut self, id: &TaskId) -> bool {
-        if !matches!(self.entries.get(id), Some(Entry { place: Place::Dead(..), .. })) {
+    /// Puts a dead letter back with fresh counts, edited or not; answers whether it was one.
+    pub(super) fn replay(&mut self, letter: &Replay) -> bool {
+        let id = &letter.id;
+        if !self.is_dead(id) {
             return false;
         }
         self.leave(id);
-        self.entries.get_mut(id).expect("what is dead is there").progress = Progress::default();
+        let entry = self.entries.get_mut(id).expect("what is dead is there");
+        entry.progress = Progress::default();
+        if let Some(edited) = &letter.edited {
+            entry.bytes = wire::encode(edited);
+            entry.priority = edited.priority();
+        }
         self.make_ready(id);
         true
+    }
+
+    /// Removes a dead letter; answers whether it was one.
+    pub(super) fn discard(&mut self, id: &TaskId) -> bool {
+        let dead = self.is_dead(id);
+        if dead {
+            self.remove(id);
+        }
+        dead
+    }
+
+    fn is_dead(&self, id: &TaskId) -> bool {
+        matches!(self.entries.get(id), Some(Entry { place: Place::Dead(..), .. }))
     }
 
     /// Dead letters after the one with number `after`, the oldest first.

@@ -61,7 +61,7 @@ async fn a_failure_lists_what_is_enqueued() {
 #[tokio::test]
 async fn what_a_worker_has_is_not_enqueued() {
     let broker = broker().await;
-    let request = FetchRequest { queue: "math".parse().unwrap(), max: 1, lease: Duration::from_secs(30) };
+    let request = FetchRequest::new("math".parse().unwrap(), 1, Duration::from_secs(30));
     broker.fetch(&request).await.unwrap();
     refute_enqueued!(broker, "add");
     assert_eq!(broker.enqueued().len(), 2);

@@ -1,6 +1,6 @@
 //! The memory adapters pass the suites: as they are, as trait objects, and behind wrappers that do nothing.
 
-use windlass_testing::conformance::{Stage, backend, broker};
+use windlass_testing::conformance::{Stage, backend, broker, notebook};
 
 mod memory_broker {
     use std::sync::Arc;
@@ -12,6 +12,13 @@ mod memory_backend {
     use std::sync::Arc;
     use windlass_testing::MemoryBackend;
     windlass_testing::backend_conformance!(async { Arc::new(MemoryBackend::new()) }, name = "Memory");
+}
+
+mod memory_notebook {
+    use std::sync::Arc;
+    use windlass_testing::MemoryBackend;
+
+    windlass_testing::notebook_conformance!(async { Arc::new(MemoryBackend::new()) }, name = "Memory");
 }
 
 /// The suites in virtual time, with wrapped adapters.
@@ -61,6 +68,20 @@ mod backend_behind_a_trait_object_and_no_faults {
     windlass_testing::backend_guarantees!([in_virtual_time] { backend wrapped() });
 }
 
+mod notebook_behind_a_trait_object_and_no_faults {
+    use std::sync::Arc;
+
+    use windlass_core::Backend;
+    use windlass_testing::conformance::notebook;
+    use windlass_testing::{MemoryBackend, fault::FaultyBackend};
+
+    fn wrapped() -> Arc<dyn Backend> {
+        Arc::new(FaultyBackend::new(Arc::new(MemoryBackend::new())))
+    }
+
+    windlass_testing::notebook_guarantees!([in_virtual_time] { notebook wrapped() });
+}
+
 /// What is written in the source about one guarantee: its name, its stage, and the first paragraph of its
 /// documentation.
 type Written = (String, Stage, String);
@@ -68,7 +89,8 @@ type Written = (String, Stage, String);
 /// The table and the functions of each suite say the same: what is not listed is not tested.
 #[test]
 fn the_tables_are_what_is_written() {
-    for (kind, table) in [("broker", broker::GUARANTEES), ("backend", backend::GUARANTEES)] {
+    let suites = [("broker", broker::GUARANTEES), ("backend", backend::GUARANTEES), ("notebook", notebook::GUARANTEES)];
+    for (kind, table) in suites {
         let folder = format!("{}/src/conformance/{kind}", env!("CARGO_MANIFEST_DIR"));
         let mut written: Vec<Written> = Vec::new();
         for file in std::fs::read_dir(folder).unwrap() {
@@ -93,7 +115,7 @@ fn guarantees_in(text: &str, kind: &str) -> Vec<Written> {
         }
         let function = line.strip_prefix("pub async fn ").and_then(|rest| rest.split_once('('));
         if let Some((name, parameters)) = function {
-            let stage = match parameters.matches(&format!("dyn {}", capital(kind))).count() {
+            let stage = match parameters.matches(&format!("dyn {}", adapter(kind))).count() {
                 2 => Stage::Pair,
                 _ if parameters.contains("Disturb") => Stage::Disturbed,
                 _ => Stage::Alone,
@@ -106,14 +128,21 @@ fn guarantees_in(text: &str, kind: &str) -> Vec<Written> {
     found
 }
 
-fn capital(kind: &str) -> &str {
+/// The trait of what the suite is run on.
+fn adapter(kind: &str) -> &str {
     if kind == "broker" { "Broker" } else { "Backend" }
 }
 
-/// The page about writing an adapter shows the example as it is.
+/// The page about writing an adapter shows the examples as they are.
 #[test]
-fn the_page_about_adapters_shows_the_example() {
+fn the_page_about_adapters_shows_the_examples() {
     let page = std::fs::read_to_string(format!("{}/../docs/adapters.md", env!("CARGO_MANIFEST_DIR"))).unwrap();
-    let blocks: Vec<&str> = page.split("```rust\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
-    assert!(blocks.join("\n") == include_str!("example.rs"), "docs/adapters.md and tests/it/example.rs differ");
+    let (broker, notebook) = page.split_once("\n## A notebook, complete\n").unwrap();
+    let examples = [(broker, include_str!("example.rs")), (notebook, include_str!("example_notebook.rs"))];
+    for (section, example) in examples {
+        let blocks = section.split("```rust\n").skip(1).filter_map(|rest| rest.split("```").next());
+        let shown = blocks.collect::<Vec<_>>().join("\n");
+        let begin = example.lines().next().unwrap_or_default();
+        assert!(shown == example, "docs/adapters.md and the example differ that begins with {begin:?}");
+    }
 }

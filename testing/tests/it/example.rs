@@ -11,8 +11,8 @@ use tokio::time::{Instant, timeout_at};
 use windlass_core::message::{Schedule, wire};
 use windlass_core::{
     Broker, CancelOutcome, Capabilities, Clock, DeadLetter, DeadPage, Delivery, Disposition, Error, ErrorKind,
-    FetchRequest, LeaseStatus, Location, Message, Progress, PublishOutcome, QueueName, Receipt, Result, SettleOutcome,
-    Settlement, TaskId, Timestamp, Token, Undecodable,
+    FetchRequest, LeaseStatus, Location, Message, Progress, PublishOutcome, QueueName, Receipt, Replay, Result,
+    SettleOutcome, Settlement, TaskId, Timestamp, Token, Undecodable,
 };
 use windlass_testing::TokioClock;
 
@@ -117,6 +117,8 @@ impl Broker for ShelfBroker {
         capabilities.cancel = false;
         capabilities.locate = false;
         capabilities.idempotent = false;
+        capabilities.limit = false;
+        capabilities.drop_oldest = false;
         capabilities
     }
 
@@ -233,17 +235,30 @@ impl Broker for ShelfBroker {
         Ok(DeadPage { letters: dead.into_iter().skip(skipped).take(max).map(letter).collect(), next })
     }
 
-    async fn replay(&self, queue: &QueueName, ids: &[TaskId]) -> Result<usize> {
+    async fn replay(&self, queue: &QueueName, letters: &[Replay]) -> Result<usize> {
+        for edited in letters.iter().filter_map(|letter| letter.edited.as_ref()) {
+            edited.check(self.capabilities().max_payload)?;
+        }
         let shelf = self.open("replay")?;
         let (mut rows, _) = shelf.rows();
-        let ours = |row: &&mut Row| row.dead.is_some() && row.queue == *queue && ids.contains(&row.id);
         let mut replayed = 0;
-        for row in rows.iter_mut().filter(ours) {
+        for letter in letters {
+            let is_it = |row: &&mut Row| row.dead.is_some() && row.queue == *queue && row.id == letter.id;
+            let Some(row) = rows.iter_mut().find(is_it) else { continue };
             (row.dead, row.progress, row.turn) = (None, Progress::default(), shelf.next());
+            letter.edited.iter().for_each(|edited| row.bytes = wire::encode(edited));
             replayed += 1;
             shelf.bell.notify_one();
         }
         Ok(replayed)
+    }
+
+    async fn discard(&self, queue: &QueueName, ids: &[TaskId]) -> Result<usize> {
+        let shelf = self.open("discard")?;
+        let (mut rows, _) = shelf.rows();
+        let before = rows.len();
+        rows.retain(|row| !(row.dead.is_some() && row.queue == *queue && ids.contains(&row.id)));
+        Ok(before - rows.len())
     }
 
     async fn close(&self) {

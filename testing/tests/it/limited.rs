@@ -4,7 +4,7 @@
 //! A first fetch finds nothing, because the push comes later; delays are whole seconds; claims end with
 //! the instance.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
@@ -15,8 +15,8 @@ use tokio::time::Instant;
 use windlass_core::message::Schedule;
 use windlass_core::{
     Broker, CancelOutcome, Capabilities, Clock, DeadPage, Delivery, Disposition, Error, ErrorKind, FetchRequest,
-    LeaseStatus, Location, Message, Priority, PublishOutcome, QueueName, Receipt, Result, SettleOutcome, Settlement,
-    TaskId, Token,
+    LeaseStatus, Location, Message, Priority, PublishOutcome, QueueName, Receipt, Replay, Reserve, Result,
+    SettleOutcome, Settlement, TaskId, Token,
 };
 use windlass_testing::{MemoryBroker, TokioClock};
 
@@ -83,6 +83,21 @@ impl Local {
         let after = self.buffer.iter().rposition(|other| urgency(other) >= urgency(&delivery));
         self.buffer.insert(after.map_or(0, |index| index + 1), delivery);
         self.bell.notify_one();
+    }
+
+    /// What a fetch gets: first what is kept for each priority, then the most urgent; in the order of the buffer.
+    fn take(&mut self, max: usize, reserve: Reserve) -> Vec<Delivery> {
+        let mut picked = BTreeSet::new();
+        for priority in Priority::ALL.into_iter().rev() {
+            let places = reserve.of(priority).min(max - picked.len());
+            let of_it = self.buffer.iter().enumerate().filter(|(_, delivery)| urgency(delivery) == priority);
+            picked.extend(of_it.map(|(index, _)| index).take(places));
+        }
+        let others: Vec<usize> = (0..self.buffer.len()).filter(|index| !picked.contains(index)).collect();
+        picked.extend(others.into_iter().take(max - picked.len()));
+        let mut taken: Vec<Delivery> = picked.into_iter().rev().filter_map(|index| self.buffer.remove(index)).collect();
+        taken.reverse();
+        taken
     }
 
     fn put_back(&mut self, delivery: Delivery) {
@@ -153,7 +168,7 @@ async fn push(store: MemoryBroker, state: Weak<Mutex<State>>, queue: QueueName, 
         store.ready(&queue, Duration::from_millis(50)).await.unwrap();
         let left = match room(&state, &queue, idle) {
             Some(Ok(max)) => {
-                let request = FetchRequest { queue: queue.clone(), max, lease: Duration::from_secs(86_400) };
+                let request = FetchRequest::new(queue.clone(), max, Duration::from_secs(86_400));
                 deliver(&state, &queue, store.fetch(&request).await.unwrap())
             }
             Some(Err(left)) => left,
@@ -210,6 +225,8 @@ impl Broker for Limited {
         capabilities.cancel = false;
         capabilities.locate = false;
         capabilities.idempotent = false;
+        capabilities.limit = false;
+        capabilities.drop_oldest = false;
         capabilities
     }
 
@@ -226,7 +243,7 @@ impl Broker for Limited {
                 outcomes.push(PublishOutcome::Rejected(error.with_task(message.id.clone())));
                 continue;
             }
-            outcomes.extend(self.store.publish(&[Message { schedule, ..message.clone() }]).await?);
+            outcomes.extend(self.store.publish(&[Message { schedule, limit: None, ..message.clone() }]).await?);
         }
         Ok(outcomes)
     }
@@ -254,8 +271,7 @@ impl Broker for Limited {
     async fn fetch(&self, request: &FetchRequest) -> Result<Vec<Delivery>> {
         let mut state = self.open("fetch")?;
         let local = self.local(&mut state, &request.queue);
-        let count = request.max.min(local.buffer.len());
-        let mut taken: Vec<Delivery> = local.buffer.drain(..count).collect();
+        let mut taken = local.take(request.max, request.reserve);
         for delivery in &mut taken {
             let token = Token(TOKEN.fetch_add(1, Ordering::SeqCst));
             state.held.insert(token, delivery.clone());
@@ -311,9 +327,20 @@ impl Broker for Limited {
         self.store.dead_letters(queue, cursor, max).await
     }
 
-    async fn replay(&self, queue: &QueueName, ids: &[TaskId]) -> Result<usize> {
+    async fn replay(&self, queue: &QueueName, letters: &[Replay]) -> Result<usize> {
         drop(self.open("replay")?);
-        self.store.replay(queue, ids).await
+        let limit = self.capabilities().max_payload;
+        letters.iter().filter_map(|letter| letter.edited.as_ref()).try_for_each(|edited| edited.check(limit))?;
+        self.store.replay(queue, letters).await
+    }
+
+    async fn discard(&self, queue: &QueueName, ids: &[TaskId]) -> Result<usize> {
+        drop(self.open("discard")?);
+        self.store.discard(queue, ids).await
+    }
+
+    fn risks(&self) -> Vec<String> {
+        self.store.risks()
     }
 
     async fn close(&self) {

@@ -6,10 +6,12 @@ mod broken;
 mod clock;
 mod conformance;
 mod example;
+mod example_notebook;
 mod fault;
 #[cfg(feature = "harness")]
 mod harness;
 mod limited;
 mod memory;
 mod mock;
+mod notebook;
 mod servers;

@@ -13,7 +13,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 const LEASE: Duration = Duration::from_secs(30);
 
 async fn fetch(broker: &MemoryBroker, message: &Message) -> Vec<Delivery> {
-    broker.fetch(&FetchRequest { queue: message.queue.clone(), max: 100, lease: LEASE }).await.unwrap()
+    broker.fetch(&FetchRequest::new(message.queue.clone(), 100, LEASE)).await.unwrap()
 }
 
 fn settlement(delivery: &Delivery, disposition: Disposition) -> Settlement {
@@ -200,6 +200,6 @@ async fn a_step_costs_the_same_with_a_large_backlog() {
 }
 
 async fn fetch_one(broker: &MemoryBroker, message: &Message) -> Delivery {
-    let request = FetchRequest { queue: message.queue.clone(), max: 1, lease: LEASE };
+    let request = FetchRequest::new(message.queue.clone(), 1, LEASE);
     broker.fetch(&request).await.unwrap().remove(0)
 }

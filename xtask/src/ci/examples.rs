@@ -14,7 +14,7 @@ use crate::cargo::{self, cargo};
 
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// An example that needs no server, and a text that it prints.
+/// An example that is a program of its own, and a text that it prints.
 struct Plain {
     name: &'static str,
     arguments: &'static [&'static str],
@@ -24,6 +24,22 @@ struct Plain {
 const PLAIN: &[Plain] = &[
     Plain { name: "quickstart", arguments: &[], prints: "2 + 3 = 5" },
     Plain { name: "testing", arguments: &[], prints: "failed as it should" },
+];
+
+/// One idea each, and the same program in memory and over every pair of stores.
+const EVERYWHERE: &[Plain] = &[
+    Plain { name: "results", arguments: &[], prints: "the sum is 5, the product is 6" },
+    Plain { name: "retries", arguments: &[], prints: "the charge went through at attempt 3" },
+    Plain { name: "delays", arguments: &[], prints: "expired: nobody started it in time" },
+    Plain { name: "queues", arguments: &[], prints: "2 moved, 3 purged" },
+    Plain { name: "dead_letters", arguments: &[], prints: "2 put back, 1 discarded, 0 left" },
+    Plain { name: "periodic", arguments: &[], prints: "each tick came once" },
+    Plain { name: "control", arguments: &[], prints: "3 pages were enqueued by the book" },
+    Plain { name: "cancel", arguments: &[], prints: "cancelled: the customer has left" },
+    Plain { name: "progress", arguments: &[], prints: "before that: the disk was away (attempt 1)" },
+    Plain { name: "callbacks", arguments: &[], prints: "to bob: 50000 cents were not paid" },
+    Plain { name: "workflow", arguments: &[], prints: "; 1 translations, 1 missing" },
+    Plain { name: "durable_callbacks", arguments: &[], prints: "sorry, bob: the card was declined (attempt 2)" },
 ];
 
 /// The examples that need servers: workers, a producer, a program that waits for results, and one that
@@ -44,24 +60,33 @@ pub(crate) fn run(root: &Path) -> Outcome {
     if let Some(name) = built.keys().find(|name| !is_listed(name)) {
         return Err(format!("nothing runs the example `{name}`: add it to xtask/src/ci/examples.rs"));
     }
-    for example in PLAIN {
-        let output =
-            Process::start(example.name, Command::new(program(&built, example.name)?).args(example.arguments))?
-                .finish(LIMIT)?;
-        if !output.contains(example.prints) {
-            return Err(format!("the example `{}` did not print `{}`", example.name, example.prints));
-        }
+    for example in PLAIN.iter().chain(EVERYWHERE) {
+        example.run(&built, &[])?;
     }
     let stores = Stores::start();
     for pair in stores.pairs() {
         println!("-- {}", pair.name);
+        for example in EVERYWHERE {
+            example.run(&built, &["--broker", &pair.broker, "--backend", &pair.backend])?;
+        }
         together(root, &built, &pair)?;
     }
     outbox(&built, &stores)
 }
 
+impl Plain {
+    fn run(&self, built: &BTreeMap<String, PathBuf>, stores: &[&str]) -> Outcome {
+        let mut command = Command::new(program(built, self.name)?);
+        let output = Process::start(self.name, command.args(stores).args(self.arguments))?.finish(LIMIT)?;
+        match output.contains(self.prints) {
+            true => Ok(()),
+            false => Err(format!("the example `{}` did not print `{}`", self.name, self.prints)),
+        }
+    }
+}
+
 fn is_listed(name: &str) -> bool {
-    SERVED.contains(&name) || PLAIN.iter().any(|example| example.name == name)
+    SERVED.contains(&name) || PLAIN.iter().chain(EVERYWHERE).any(|example| example.name == name)
 }
 
 /// Two workers, a producer and the checksums of our own sources: the same programs over every pair of stores.

@@ -60,7 +60,7 @@ async fn kill_relays(scene: Arc<Scene>, broker: Arc<FaultyBroker>, over: Arc<Ato
 /// A worker that does nothing but acknowledge, as fast as it can, so that only the memory of the
 /// broker knows what was there; answers what it has run.
 async fn run(scene: Arc<Scene>, over: Arc<AtomicBool>) -> Vec<TaskId> {
-    let request = FetchRequest { queue: scene.queue.clone(), max: 1000, lease: super::RARELY };
+    let request = FetchRequest::new(scene.queue.clone(), 1000, super::RARELY);
     let mut run = Vec::new();
     loop {
         let last = over.load(Ordering::Relaxed);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use windlass_core::{
     Broker, CancelOutcome, Capabilities, DeadPage, Delivery, Error, ErrorKind, FetchRequest, LeaseStatus, Location,
-    Message, PublishOutcome, QueueName, Receipt, Result, SettleOutcome, Settlement, TaskId,
+    Message, PublishOutcome, QueueName, Receipt, Replay, Result, SettleOutcome, Settlement, TaskId,
 };
 use windlass_testing::MemoryBroker;
 
@@ -93,8 +93,16 @@ impl Broker for Picky {
         self.inner.dead_letters(queue, cursor, max).await
     }
 
-    async fn replay(&self, queue: &QueueName, ids: &[TaskId]) -> Result<usize> {
-        self.inner.replay(queue, ids).await
+    async fn replay(&self, queue: &QueueName, letters: &[Replay]) -> Result<usize> {
+        self.inner.replay(queue, letters).await
+    }
+
+    async fn discard(&self, queue: &QueueName, ids: &[TaskId]) -> Result<usize> {
+        self.inner.discard(queue, ids).await
+    }
+
+    fn risks(&self) -> Vec<String> {
+        self.inner.risks()
     }
 
     async fn close(&self) {

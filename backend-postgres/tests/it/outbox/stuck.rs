@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use windlass_backend_postgres::StuckRow;
-use windlass_core::{Clock as _, ErrorKind, Message};
+use windlass_core::broker::Overflow;
+use windlass_core::{Broker as _, Clock as _, ErrorKind, FetchRequest, Message, QueueLimit};
 use windlass_testing::conformance::eventually;
 use windlass_testing::{TokioClock, fixture};
 
@@ -92,6 +93,26 @@ async fn a_stuck_row_can_be_retried_or_removed() {
     assert_eq!(arrived.last().unwrap().payload, "bad 6");
     let none = || async { scene.outbox.stats().await.ok().filter(|stats| stats.stuck == 0) };
     eventually("nothing is stuck", PATIENCE, none).await;
+    relay.stop().await;
+}
+
+#[tokio::test]
+async fn what_finds_its_queue_full_goes_in_when_there_is_room() {
+    let scene = Scene::new().await;
+    let limit = Some(QueueLimit { max: 2, overflow: Overflow::Reject });
+    let messages: Vec<Message> = scene.messages(3).into_iter().map(|message| Message { limit, ..message }).collect();
+    scene.commit(&messages).await;
+    let relay = scene.relay();
+    scene.arrived(2).await;
+    let row = stuck(&scene, 1).await.remove(0);
+    assert!(row.reason.contains("full"), "{}", row.reason);
+    let message = row.content.unwrap();
+    assert_eq!((&message.id, message.limit), (&messages[2].id, limit), "it is held to the limit the next time, too");
+    // A worker takes one, so there is room.
+    let taken = scene.broker.fetch(&FetchRequest::new(scene.queue.clone(), 1, PATIENCE)).await.unwrap();
+    assert_eq!(taken.len(), 1);
+    scene.outbox.retry(&[row.seq]).await.unwrap();
+    assert_eq!(payloads(&scene.arrived(2).await), ["1", "2"]);
     relay.stop().await;
 }
 

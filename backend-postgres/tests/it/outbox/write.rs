@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use windlass_backend_postgres::OutboxConfig;
+use windlass_core::flow::FlowPart;
 use windlass_core::limits::{DELAY, PAYLOAD_BYTES_HARD};
 use windlass_core::{ErrorKind, Message, Options, Schedule, Timestamp};
 use windlass_testing::fixture;
@@ -50,6 +51,7 @@ async fn nothing_is_lost_of_a_message() {
         options: Options { headers: fixture::every_option().headers, ..fixture::every_option() },
         schedule: Schedule::At(at),
         remember: Some(Duration::from_secs(86_400)),
+        flow: Some(Box::new(FlowPart::new(fixture::task_id(), Duration::from_secs(60)))),
         unknown: vec![("later".to_owned(), "a\nb".to_owned())],
         ..fixture::message(&scene.queue, fixture::binary())
     };

@@ -25,6 +25,7 @@ async fn fault_72_73_an_alarm_stops_publishing_and_nothing_else() {
         assert!(error.to_string().contains("broker blocked: low on memory or disk"), "{error}");
         let error = broker.publish(&fixture::messages(&queue, 1)).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unavailable, "nothing was sent: {error}");
+        assert!(broker.risks().iter().any(|risk| risk.contains("low on memory or disk")), "{:?}", broker.risks());
         acknowledge(&broker, &held).await;
         acknowledge(&broker, &fetch_count(&broker, &queue, 2).await).await;
         server.ctl(&end);
@@ -32,5 +33,6 @@ async fn fault_72_73_an_alarm_stops_publishing_and_nothing_else() {
         let came = fetch_some(&broker, &queue, 1).await;
         assert_eq!(came[0].receipt.id, message[0].id);
         acknowledge(&broker, &came).await;
+        assert_eq!(broker.risks(), [""; 0], "it is over, and quorum queues are the best there is");
     }
 }

@@ -63,7 +63,7 @@ async fn fault_82_the_limit_of_the_server_is_met_and_the_dead_letters_keep_the_m
     assert_eq!(letters[0].id, published[0]);
     assert_eq!(letters[0].reason, "RabbitMQ moved it to the dead letters: delivery_limit");
     assert!(letters[0].died_at.as_micros() > 0);
-    assert_eq!(broker.replay(&queue, &published).await.unwrap(), 1);
+    assert_eq!(broker.replay(&queue, &published.iter().cloned().map(Into::into).collect::<Vec<_>>()).await.unwrap(), 1);
     let came = fetch_some(&broker, &queue, 1).await;
     assert_eq!((ids(&came), came[0].progress), (published, Progress::default()));
     acknowledge(&broker, &came).await;

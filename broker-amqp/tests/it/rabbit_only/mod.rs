@@ -1,7 +1,9 @@
 //! What only this broker promises: how it bears the faults of RabbitMQ, and what it declares.
 
 mod alarms;
+mod dead;
 mod levels;
+mod limits;
 mod links;
 mod outages;
 mod queues;
@@ -50,7 +52,7 @@ async fn publish_count(broker: &AmqpBroker, queue: &QueueName, count: usize) -> 
 
 /// Fetches until something comes, also over errors.
 async fn fetch_some(broker: &AmqpBroker, queue: &QueueName, max: usize) -> Vec<Delivery> {
-    let request = FetchRequest { queue: queue.clone(), max, lease: LONG };
+    let request = FetchRequest::new(queue.clone(), max, LONG);
     eventually("a message comes", PATIENCE, || async {
         broker.fetch(&request).await.ok().filter(|deliveries| !deliveries.is_empty())
     })

@@ -26,7 +26,7 @@ fn impatient(url: String, prefix: &str) -> AmqpBrokerConfig {
 async fn notice(broker: &AmqpBroker, held: &[Delivery]) {
     let receipt = [held[0].receipt.clone()];
     eventually("the claim is lost", PATIENCE, || async {
-        let _ = broker.fetch(&FetchRequest { queue: receipt[0].queue.clone(), max: 50, lease: LONG }).await;
+        let _ = broker.fetch(&FetchRequest::new(receipt[0].queue.clone(), 50, LONG)).await;
         (broker.extend(&receipt, LONG).await.unwrap() == [LeaseStatus::Lost]).then_some(())
     })
     .await;
@@ -187,7 +187,7 @@ async fn flapping(port: u16) {
         if round % 3 == 0 {
             proxy.set(Fault::Blackhole);
             let _ = broker.publish(&[]).await;
-            let _ = broker.fetch(&FetchRequest { queue: queue.clone(), max: 1, lease: LONG }).await;
+            let _ = broker.fetch(&FetchRequest::new(queue.clone(), 1, LONG)).await;
             proxy.set(Fault::Pass);
         }
     }

@@ -1,6 +1,7 @@
 //! How many connections there are, and what happens when they break.
 
-use windlass_core::{Broker, Disposition, ErrorKind};
+use windlass_core::broker::Overflow;
+use windlass_core::{Broker, Disposition, ErrorKind, QueueLimit};
 use windlass_testing::conformance::eventually;
 use windlass_testing::fixture;
 use windlass_testing::servers::{Fault, FaultProxy, RedisServer, free_port};
@@ -153,13 +154,20 @@ async fn a_user_with_the_documented_permissions_can_do_everything() {
         settle(&broker, &some, Disposition::DeadLetter).await;
     }
     assert_eq!(broker.dead_letters(&queue, None, 10).await.unwrap().letters.len(), 4);
-    assert_eq!(broker.replay(&queue, &ids[..4]).await.unwrap(), 4);
+    assert_eq!(broker.replay(&queue, &ids[..4].iter().cloned().map(Into::into).collect::<Vec<_>>()).await.unwrap(), 4);
     let some = fetch(&broker, &queue, 4).await;
     settle(&broker, &some[..1], Disposition::Requeue { after: LONG }).await;
     settle(&broker, &some[1..2], Disposition::Release).await;
     let remember = Settlement { remember: Some(LONG), ..settlement(&some[2], Disposition::Acknowledge) };
     assert_eq!(broker.settle(&[remember]).await.unwrap(), [SettleOutcome::Settled]);
     acknowledge(&broker, &some[3..]).await;
+    for overflow in [Overflow::Reject, Overflow::DropOldest] {
+        let limit = Some(QueueLimit { max: 1, overflow });
+        broker.publish(&[Message { limit, ..fixture::message(&queue, "limited") }]).await.unwrap();
+    }
+    assert_eq!(broker.discard(&queue, &ids).await.unwrap(), 1, "the one that was released was dropped");
+    assert_eq!(broker.risks().len(), 1, "without +config|get it is not known what is written: {:?}", broker.risks());
+    publish_count(&broker, &queue, 1).await;
     server.command(&["ACL", "SETUSER", "worker", "-lpop"]);
     let error = broker.fetch(&request(&queue, 1)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Denied, "{error:?}");

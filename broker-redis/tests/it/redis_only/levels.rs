@@ -65,7 +65,7 @@ async fn nothing_of_a_level_is_left_whatever_way_its_tasks_go() {
         };
         settle(&broker, &some, way).await;
         if way == Disposition::DeadLetter {
-            assert_eq!(broker.replay(&queue, &ids(&some)).await.unwrap(), some.len());
+            assert_eq!(broker.replay(&queue, &letters(&some)).await.unwrap(), some.len());
         }
     }
     assert_eq!(lasting(&server, &queue), ["seq"]);
@@ -230,7 +230,7 @@ async fn a_payload_does_not_choose_the_level() {
     let taken = fetch(&broker, &queue, 10).await;
     settle(&broker, &taken, Disposition::DeadLetter).await;
     assert_eq!(server.command(&["EXISTS", &key(&queue, "level")]), "0");
-    assert_eq!(broker.replay(&queue, &ids(&taken)).await.unwrap(), 3);
+    assert_eq!(broker.replay(&queue, &letters(&taken)).await.unwrap(), 3);
     assert_eq!(lengths(&server, &queue), ["0", "1", "1", "1"]);
     assert_eq!(priorities(&fetch(&broker, &queue, 10).await), [Priority::High, Priority::Normal, Priority::Low]);
 }
@@ -247,7 +247,7 @@ async fn dead_letters_that_are_no_messages_are_replayed() {
     }
     let taken = fetch(&broker, &queue, 10).await;
     settle(&broker, &taken, Disposition::DeadLetter).await;
-    assert_eq!(broker.replay(&queue, &ids(&taken)).await.unwrap(), 3);
+    assert_eq!(broker.replay(&queue, &letters(&taken)).await.unwrap(), 3);
     assert_eq!(lengths(&server, &queue), ["0", "0", "3", "0"]);
 }
 

@@ -1,10 +1,14 @@
 //! What only this broker promises: how it bears the faults of Redis, and what it leaves behind.
 
 mod connections;
+mod dead;
 mod faults;
 mod keys;
 mod levels;
+mod limits;
 mod refusals;
+mod reserve;
+mod risks;
 mod steps;
 
 use std::sync::Arc;
@@ -12,8 +16,8 @@ use std::time::Duration;
 
 use windlass_broker_redis::{RedisBroker, RedisBrokerConfig};
 use windlass_core::{
-    Broker, Delivery, Disposition, FetchRequest, Message, PublishOutcome, QueueName, SettleOutcome, Settlement, State,
-    TaskId,
+    Broker, Delivery, Disposition, FetchRequest, Message, PublishOutcome, QueueName, Replay, SettleOutcome, Settlement,
+    State, TaskId,
 };
 use windlass_testing::conformance::eventually;
 use windlass_testing::fixture;
@@ -48,7 +52,7 @@ async fn publish_count(broker: &RedisBroker, queue: &QueueName, count: usize) ->
 }
 
 fn request(queue: &QueueName, max: usize) -> FetchRequest {
-    FetchRequest { queue: queue.clone(), max, lease: LONG }
+    FetchRequest::new(queue.clone(), max, LONG)
 }
 
 async fn fetch(broker: &RedisBroker, queue: &QueueName, max: usize) -> Vec<Delivery> {
@@ -83,6 +87,10 @@ async fn settle(broker: &RedisBroker, deliveries: &[Delivery], disposition: Disp
 
 async fn acknowledge(broker: &RedisBroker, deliveries: &[Delivery]) {
     settle(broker, deliveries, Disposition::Acknowledge).await;
+}
+
+fn letters(deliveries: &[Delivery]) -> Vec<Replay> {
+    ids(deliveries).into_iter().map(Replay::from).collect()
 }
 
 fn ids(deliveries: &[Delivery]) -> Vec<TaskId> {

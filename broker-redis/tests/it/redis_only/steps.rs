@@ -60,8 +60,8 @@ async fn idle_lanes_share_one_read() {
         lane.await.unwrap();
     }
     let sent = commands(&server) - before;
-    // Sixteen fetches, two or three reads, and now and then one that is begun again.
-    assert!((18..=26).contains(&sent), "{sent} commands in 4 s for 8 queues");
+    // Sixteen fetches, one to three reads, and now and then one that is begun again.
+    assert!((17..=26).contains(&sent), "{sent} commands in 4 s for 8 queues");
     assert_eq!(connections(&server), 2);
 }
 

@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use windlass_core::Delivery;
 
+use super::share::Member;
 use crate::worker::signal::TaskSignal;
 
 /// A claimed message that waits for its turn.
@@ -20,6 +21,8 @@ pub(super) struct Stock {
     pub(super) room: Notify,
     /// Told when something waits that no place has taken.
     pub(super) left: Notify,
+    /// Where the places come from that several queues share.
+    pub(super) member: Option<Member>,
 }
 
 #[derive(Debug)]
@@ -34,6 +37,7 @@ struct State {
     taken: usize,
     /// Tell of room as soon as no more than this is taken.
     wanted: Option<usize>,
+    paused: bool,
     closed: bool,
 }
 
@@ -63,16 +67,17 @@ impl Drop for Slot {
 }
 
 impl Stock {
-    pub(super) fn new(places: usize) -> Arc<Self> {
+    pub(super) fn new(places: usize, member: Option<Member>) -> Arc<Self> {
         let state = State {
             waiting: VecDeque::new(),
             since: Instant::now(),
             idle: places,
             taken: 0,
             wanted: None,
+            paused: false,
             closed: false,
         };
-        Arc::new(Self { state: Mutex::new(state), room: Notify::new(), left: Notify::new() })
+        Arc::new(Self { state: Mutex::new(state), room: Notify::new(), left: Notify::new(), member })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -82,6 +87,9 @@ impl Stock {
     /// Some of what was taken has ended.
     fn end(&self, state: &mut State, count: usize) {
         state.taken -= count;
+        if let Some(member) = &self.member {
+            member.give_back(count);
+        }
         if state.wanted.is_some_and(|wanted| state.taken <= wanted) {
             state.wanted = None;
             self.room.notify_one();
@@ -101,7 +109,7 @@ impl Stock {
     pub(super) fn add(&self, fetched: Vec<Stocked>, now: Instant) -> Vec<Stocked> {
         let mut state = self.state();
         state.taken += fetched.len();
-        if state.closed {
+        if state.closed || state.paused {
             return fetched;
         }
         if state.waiting.is_empty() {
@@ -152,6 +160,17 @@ impl Stock {
         state.waiting.drain(..).collect()
     }
 
+    /// All that waits. Until [`Stock::resume`] nothing is taken up.
+    pub(super) fn pause(&self) -> Vec<Stocked> {
+        let mut state = self.state();
+        state.paused = true;
+        state.waiting.drain(..).collect()
+    }
+
+    pub(super) fn resume(&self) {
+        self.state().paused = false;
+    }
+
     /// Some of what was taken was given back.
     pub(super) fn gave_back(&self, count: usize) {
         self.end(&mut self.state(), count);
@@ -186,7 +205,7 @@ mod tests {
 
     #[test]
     fn places_are_given_out_once_and_served_in_order() {
-        let (stock, now) = (Stock::new(2), Instant::now());
+        let (stock, now) = (Stock::new(2, None), Instant::now());
         assert!(stock.add((1..=4).map(stocked).collect(), now).is_empty());
         let slots = [1, 2].map(|expected| {
             assert_eq!(number(stock.begin(now)), Some(expected));
@@ -201,7 +220,7 @@ mod tests {
 
     #[test]
     fn a_place_that_is_left_while_something_waits_is_told() {
-        let (stock, now) = (Stock::new(1), Instant::now());
+        let (stock, now) = (Stock::new(1, None), Instant::now());
         stock.add(vec![stocked(1), stocked(2)], now);
         let slot = stock.begin(now).map(|_| Slot::new(&stock));
         assert!(!is_told(&stock.left));
@@ -214,7 +233,7 @@ mod tests {
 
     #[test]
     fn room_is_told_once_there_is_as_much_as_is_wanted() {
-        let (stock, now) = (Stock::new(1), Instant::now());
+        let (stock, now) = (Stock::new(1, None), Instant::now());
         stock.add((1..=5).map(stocked).collect(), now);
         assert_eq!(stock.free(6, 1), 1);
         assert_eq!(stock.free(6, 3), 1);
@@ -233,7 +252,7 @@ mod tests {
 
     #[test]
     fn patience_is_counted_from_when_a_message_became_the_next() {
-        let (stock, start) = (Stock::new(1), Instant::now());
+        let (stock, start) = (Stock::new(1, None), Instant::now());
         let at = |millis| start + Duration::from_millis(millis);
         assert_eq!(stock.waits_since(), None);
         stock.add(vec![stocked(1), stocked(2)], at(10));
@@ -247,8 +266,22 @@ mod tests {
     }
 
     #[test]
+    fn what_comes_during_a_pause_is_answered_and_an_end_is_no_pause() {
+        let (stock, now) = (Stock::new(1, None), Instant::now());
+        stock.add(vec![stocked(1)], now);
+        assert_eq!(stock.pause().len(), 1);
+        assert_eq!(stock.add(vec![stocked(2)], now).len(), 1);
+        stock.gave_back(2);
+        stock.resume();
+        assert!(stock.add(vec![stocked(3)], now).is_empty());
+        assert_eq!(stock.close().len(), 1);
+        stock.resume();
+        assert_eq!(stock.add(vec![stocked(4)], now).len(), 1, "it has ended");
+    }
+
+    #[test]
     fn what_comes_after_the_end_is_answered() {
-        let (stock, now) = (Stock::new(1), Instant::now());
+        let (stock, now) = (Stock::new(1, None), Instant::now());
         stock.add(vec![stocked(1), stocked(2)], now);
         assert_eq!(stock.close().len(), 2);
         assert_eq!(stock.add(vec![stocked(3)], now).len(), 1);

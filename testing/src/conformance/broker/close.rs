@@ -27,7 +27,7 @@ pub async fn after_close_everything_is_closed(broker: Arc<dyn Broker>) {
     broker.close().await;
     broker.close().await;
     let done = settlement(&delivery, Disposition::Acknowledge);
-    let request = FetchRequest { queue: queue.clone(), max: 1, lease: LONG };
+    let request = FetchRequest::new(queue.clone(), 1, LONG);
     is_closed("publish", broker.publish(&[scene.message("1")]).await);
     is_closed("ready", broker.ready(queue, millis(10)).await);
     is_closed("fetch", broker.fetch(&request).await);
@@ -43,7 +43,8 @@ pub async fn after_close_everything_is_closed(broker: Arc<dyn Broker>) {
     }
     if capabilities.dead_letters {
         is_closed("dead_letters", broker.dead_letters(queue, None, 10).await);
-        is_closed("replay", broker.replay(queue, &[id]).await);
+        is_closed("replay", broker.replay(queue, &[id.clone().into()]).await);
+        is_closed("discard", broker.discard(queue, &[id]).await);
     }
 }
 

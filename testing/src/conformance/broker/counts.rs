@@ -9,7 +9,8 @@ use super::scene::{LONG, Scene, dead, retry, settlement};
 use crate::conformance::millis;
 
 /// Counts beyond what a byte, two bytes or a signed number hold.
-const LARGE: Progress = Progress { failures: 300, losses: 70_000, snoozes: 3_000_000_000, parks: u32::MAX };
+const LARGE: Progress =
+    Progress { failures: 300, losses: 70_000, snoozes: 3_000_000_000, parks: u32::MAX, max_retries: None };
 
 /// Counts up to the largest number come back with the next delivery.
 pub async fn large_counts_come_back(broker: Arc<dyn Broker>) {
@@ -19,6 +20,38 @@ pub async fn large_counts_come_back(broker: Arc<dyn Broker>) {
     let requeue = settlement(&first, Disposition::Requeue { after: Duration::ZERO });
     scene.settle_one(Settlement { progress: LARGE, ..requeue }).await;
     assert_eq!(scene.take_one(LONG).await.progress, LARGE);
+}
+
+/// A number of retries that a task has set for itself is kept with its counts, however it is put back.
+pub async fn a_number_of_retries_of_its_own_is_kept(broker: Arc<dyn Broker>) {
+    let scene = Scene::new(broker);
+    scene.publish_each(["1"]).await;
+    let after = Duration::ZERO;
+    for max_retries in [Some(0), Some(7), Some(u32::MAX), None, Some(3)] {
+        for disposition in [Disposition::Requeue { after }, Disposition::Release] {
+            let delivery = scene.take_one(LONG).await;
+            let progress = Progress { max_retries, failures: 1, ..delivery.progress };
+            scene.settle_one(Settlement { progress, ..settlement(&delivery, disposition) }).await;
+        }
+    }
+    let progress = Progress { max_retries: Some(3), failures: 1, ..Progress::default() };
+    let last = scene.take_one(LONG).await;
+    assert_eq!(last.progress, progress);
+    if scene.broker.capabilities().dead_letters {
+        scene.settle_one(Settlement { progress, ..dead(&last, "reason") }).await;
+        assert_eq!(scene.dead_letters(10).await[0].progress, progress);
+    }
+}
+
+/// A number of retries that a task has set for itself outlives a lost lease.
+pub async fn a_number_of_retries_of_its_own_outlives_a_lost_lease(broker: Arc<dyn Broker>) {
+    let scene = Scene::new(broker);
+    scene.publish_each(["1"]).await;
+    let first = scene.take_one(LONG).await;
+    let progress = Progress { max_retries: Some(9), ..Progress::default() };
+    scene.settle_one(Settlement { progress, ..settlement(&first, Disposition::Release) }).await;
+    assert_eq!(scene.take_one(millis(100)).await.progress, progress);
+    assert_eq!(scene.take_one(LONG).await.progress, Progress { losses: 1, ..progress });
 }
 
 /// Losses and failures are counted apart, and neither changes the other.

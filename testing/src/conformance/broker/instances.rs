@@ -134,6 +134,16 @@ pub async fn an_id_is_taken_for_all_instances(one: Arc<dyn Broker>, other: Arc<d
     other.nothing().await;
 }
 
+/// A queue that one instance has filled up is full for all.
+pub async fn a_full_queue_is_full_for_all_instances(one: Arc<dyn Broker>, other: Arc<dyn Broker>) {
+    let (one, other) = scenes(one, other);
+    one.fill_up(3).await;
+    other.is_full(3).await;
+    one.take(3, LONG).await;
+    other.fill_up(3).await;
+    one.is_full(3).await;
+}
+
 /// A delayed message outlives the instance that published it.
 pub async fn a_delay_outlives_its_publisher(one: Arc<dyn Broker>, other: Arc<dyn Broker>) {
     let (one, other) = scenes(one, other);
@@ -152,7 +162,7 @@ pub async fn dead_letters_belong_to_all_instances(one: Arc<dyn Broker>, other: A
     let listed = eventually("the letter is listed", PATIENCE, || async { other.dead_letters(10).await.pop() });
     assert_eq!(listed.await.id, id);
     one.broker.close().await;
-    let replayed = other.broker.replay(&other.queue, std::slice::from_ref(&id)).await;
+    let replayed = other.broker.replay(&other.queue, &[id.clone().into()]).await;
     assert_eq!(replayed.expect("replay answers"), 1);
     assert_eq!(other.take_one(LONG).await.receipt.id, id);
 }

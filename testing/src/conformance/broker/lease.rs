@@ -30,7 +30,7 @@ pub async fn losses_add_up(broker: Arc<dyn Broker>) {
     let scene = Scene::new(broker);
     scene.publish_each(["1"]).await;
     let first = scene.take_one(LONG).await;
-    let progress = Progress { failures: 2, losses: 0, snoozes: 3, parks: 4 };
+    let progress = Progress { failures: 2, losses: 0, snoozes: 3, parks: 4, max_retries: None };
     scene.settle_one(Settlement { progress, ..settlement(&first, Disposition::Release) }).await;
     for losses in 0..3 {
         let delivery = scene.take_one(millis(100)).await;

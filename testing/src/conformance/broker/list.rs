@@ -63,6 +63,35 @@ macro_rules! broker_guarantees {
             a_replayed_dead_letter_keeps_its_priority [Priority DeadLetters]
                 "A priority outlives the dead letters: what is replayed has it again.";
         }
+        reserve: alone {
+            kept_places_go_to_the_less_urgent [Priority]
+                "Places that are kept for a priority go to its messages, though more urgent ones wait.";
+            kept_places_that_nobody_needs_are_used [Priority]
+                "Places that are kept for nobody who waits go to the most urgent.";
+            kept_places_beyond_max_go_to_the_most_urgent [Priority]
+                "If more places are kept than are asked for, those of the most urgent are given first.";
+            kept_places_change_no_order [Priority]
+                "Whatever is kept for whom, the oldest of each priority is delivered, the most urgent first; and the rest stays in its order.";
+        }
+        full: alone {
+            a_full_queue_refuses_what_is_more [Limit]
+                "A queue takes as many messages as its limit says, answers each further one with how many wait, and never delivers it.";
+            delayed_messages_count_for_the_limit [Limit Delay] "What waits for its time counts for the limit.";
+            a_claimed_message_makes_room [Limit]
+                "What a worker has makes room, and so does what has become a dead letter.";
+            what_comes_back_finds_room [Limit]
+                "What comes back to a full queue is taken: what is released, retried or replayed, and what has no limit.";
+            a_duplicate_is_one_in_a_full_queue [Limit Idempotent]
+                "An id that is taken is a duplicate, also where the queue is full.";
+            many_publishers_fill_a_queue [Limit]
+                "Of many that publish at once, as many as the limit says are taken at least; what is taken comes, and what is refused never does.";
+            a_full_queue_drops_its_oldest [DropOldest]
+                "A full queue can take what comes and drop its oldest instead.";
+            what_is_dropped_is_a_dead_letter [DropOldest DeadLetters]
+                "What a full queue has dropped is a dead letter whose reason says so; it can be replayed.";
+            the_least_urgent_is_dropped_first [DropOldest Priority]
+                "A full queue drops the oldest of the least urgent, which can be the one that comes.";
+        }
         delay: alone {
             a_delay_is_kept [Delay] "A delayed message does not come before its delay is over, and comes then.";
             a_point_in_time_is_kept [Delay] "A message for a point in time does not come before it, and comes then.";
@@ -108,6 +137,10 @@ macro_rules! broker_guarantees {
         }
         counts: alone {
             losses_add_up [Lease] "Every further loss is counted, and what it has been through stays.";
+            a_number_of_retries_of_its_own_is_kept []
+                "A number of retries that a task has set for itself is kept with its counts, however it is put back.";
+            a_number_of_retries_of_its_own_outlives_a_lost_lease [Lease]
+                "A number of retries that a task has set for itself outlives a lost lease.";
             losses_and_failures_are_counted_apart [Lease]
                 "Losses and failures are counted apart, and neither changes the other.";
             large_counts_come_back [] "Counts up to the largest number come back with the next delivery.";
@@ -121,6 +154,15 @@ macro_rules! broker_guarantees {
             without_dead_letters_the_page_is_empty [DeadLetters] "A queue without dead letters has one empty page.";
             a_replayed_dead_letter_runs_again [DeadLetters]
                 "A replayed letter runs again with fresh counts and a greater token, and is no dead letter any more.";
+            an_edited_dead_letter_runs_in_its_place [DeadLetters]
+                "A letter can be replayed with another message in its place, under its id and with fresh counts.";
+            an_edited_dead_letter_has_its_new_priority [DeadLetters Priority]
+                "A letter that is edited has the priority of its new message.";
+            an_edited_dead_letter_is_checked [DeadLetters]
+                "An edited message with a payload above the limit is refused, and nothing is replayed.";
+            a_discarded_dead_letter_is_gone [DeadLetters]
+                "A discarded letter is gone for good; the answer says how many there were, and the others stay.";
+            only_dead_letters_are_discarded [DeadLetters] "Discarding what waits or runs changes nothing.";
             only_dead_letters_are_replayed [DeadLetters] "Replaying what waits or runs changes nothing.";
         }
         identity: alone {
@@ -155,7 +197,7 @@ macro_rules! broker_guarantees {
         }
         refusal: alone {
             what_is_not_offered_is_refused []
-                "What the capabilities do not offer is refused as `Unsupported`, and no delay is cut short.";
+                "What the capabilities do not offer is refused as `Unsupported`, no delay is cut short, and nothing is dropped for a limit.";
         }
         close: alone {
             after_close_everything_is_closed [] "After `close`, every operation says that the broker is closed.";
@@ -178,6 +220,7 @@ macro_rules! broker_guarantees {
             a_claim_taken_over_settles_nothing [Lease Fencing]
                 "The claim that another instance has taken over settles nothing.";
             an_id_is_taken_for_all_instances [Idempotent] "An id that one instance has published is taken for all.";
+            a_full_queue_is_full_for_all_instances [Limit] "A queue that one instance has filled up is full for all.";
             a_delay_outlives_its_publisher [Delay] "A delayed message outlives the instance that published it.";
             dead_letters_belong_to_all_instances [DeadLetters]
                 "Dead letters of one instance are listed and replayed by another one.";

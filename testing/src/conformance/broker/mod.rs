@@ -7,6 +7,7 @@ mod counts;
 mod dead;
 mod delay;
 mod fetch;
+mod full;
 mod identity;
 mod instances;
 mod lease;
@@ -19,6 +20,7 @@ mod publish;
 mod ready;
 mod reconnect;
 mod refusal;
+mod reserve;
 mod scene;
 mod settle;
 mod unknown;
@@ -32,6 +34,7 @@ pub use counts::*;
 pub use dead::*;
 pub use delay::*;
 pub use fetch::*;
+pub use full::*;
 pub use identity::*;
 pub use instances::*;
 pub use lease::*;
@@ -43,6 +46,7 @@ pub use publish::*;
 pub use ready::*;
 pub use reconnect::*;
 pub use refusal::*;
+pub use reserve::*;
 pub use settle::*;
 pub use unknown::*;
 
@@ -64,6 +68,8 @@ fn offered(capabilities: &Capabilities) -> Vec<Need> {
         (Need::Locate, capabilities.locate),
         (Need::DeadLetters, capabilities.dead_letters),
         (Need::Idempotent, capabilities.idempotent),
+        (Need::Limit, capabilities.limit),
+        (Need::DropOldest, capabilities.drop_oldest),
     ];
     offers.into_iter().filter(|(_, offered)| *offered).map(|(need, _)| need).collect()
 }

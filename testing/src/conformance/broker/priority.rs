@@ -13,12 +13,12 @@ use super::scene::{LONG, SHORT, Scene, dead, ids, message_of, retry, settlement}
 use crate::conformance::{millis, pass};
 
 impl Scene {
-    fn urgent(&self, priority: Priority) -> Message {
+    pub(super) fn urgent(&self, priority: Priority) -> Message {
         Message { options: Options { priority: Some(priority), ..Options::default() }, ..self.message("1") }
     }
 
     /// Publishes messages of these priorities in one call and answers their ids.
-    async fn publish_urgent<const N: usize>(&self, priorities: [Priority; N]) -> [TaskId; N] {
+    pub(super) async fn publish_urgent<const N: usize>(&self, priorities: [Priority; N]) -> [TaskId; N] {
         let messages = priorities.map(|priority| self.urgent(priority));
         self.publish(&messages).await;
         messages.map(|message| message.id)
@@ -138,7 +138,7 @@ pub async fn a_replayed_dead_letter_keeps_its_priority(broker: Arc<dyn Broker>) 
     let [normal, urgent] = scene.publish_urgent([Normal, Critical]).await;
     let taken = scene.take(2, LONG).await;
     scene.settle(&[dead(&taken[0], "reason"), dead(&taken[1], "reason")]).await;
-    let replayed = scene.broker.replay(&scene.queue, &[normal.clone(), urgent.clone()]).await;
+    let replayed = scene.broker.replay(&scene.queue, &[normal.clone().into(), urgent.clone().into()]).await;
     assert_eq!(replayed.expect("replay answers"), 2);
     assert_eq!(scene.next_ids(2).await, [urgent, normal]);
 }

@@ -35,7 +35,7 @@ impl Scene {
     /// answers how often each came.
     async fn work_off(&self, count: usize) -> BTreeMap<TaskId, usize> {
         let deadline = Instant::now() + PATIENCE;
-        let request = FetchRequest { queue: self.queue.clone(), max: 100, lease: LONG };
+        let request = FetchRequest::new(self.queue.clone(), 100, LONG);
         let mut came = BTreeMap::new();
         while came.len() < count {
             assert!(Instant::now() < deadline, "{} of {count} messages came", came.len());
@@ -54,7 +54,7 @@ impl Scene {
 
     /// Fetches until there is an answer.
     async fn fetch_until_answered(&self, max: usize) -> Vec<Delivery> {
-        let request = FetchRequest { queue: self.queue.clone(), max, lease: LONG };
+        let request = FetchRequest::new(self.queue.clone(), max, LONG);
         eventually("fetching works again", PATIENCE, || async { self.broker.fetch(&request).await.ok() }).await
     }
 
@@ -110,7 +110,7 @@ pub async fn a_waiter_outlives_a_lost_connection(broker: Arc<dyn Broker>, distur
         Instant::now()
     };
     let waiting = async {
-        let request = FetchRequest { queue: scene.queue.clone(), max: 1, lease: LONG };
+        let request = FetchRequest::new(scene.queue.clone(), 1, LONG);
         loop {
             // A wait that answers an error at once must not make this loop spin.
             let _ = tokio::join!(scene.broker.ready(&scene.queue, Duration::from_secs(30)), pass(millis(5)));

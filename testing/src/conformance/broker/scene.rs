@@ -61,7 +61,7 @@ impl Scene {
 
     /// Claims what there is at this moment.
     pub(super) async fn fetch(&self, max: usize, lease: Duration) -> Vec<Delivery> {
-        let request = FetchRequest { queue: self.queue.clone(), max, lease };
+        let request = FetchRequest::new(self.queue.clone(), max, lease);
         let deliveries = self.broker.fetch(&request).await.expect("fetch answers");
         assert!(deliveries.len() <= max, "{} deliveries, asked for at most {max}", deliveries.len());
         deliveries

@@ -43,7 +43,7 @@ pub async fn a_retry_waits_and_keeps_its_counts(broker: Arc<dyn Broker>) {
     let scene = Scene::new(broker);
     let [id] = scene.publish_each(["1"]).await;
     let first = scene.take_one(LONG).await;
-    let progress = Progress { failures: 3, losses: 1, snoozes: 2, parks: 5 };
+    let progress = Progress { failures: 3, losses: 1, snoozes: 2, parks: 5, max_retries: None };
     let start = Instant::now();
     let pause = scene.span(millis(400));
     scene.settle_one(Settlement { progress, ..retry(&first, pause) }).await;

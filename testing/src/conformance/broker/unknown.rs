@@ -59,7 +59,7 @@ pub async fn a_dead_letter_that_is_no_message_keeps_its_bytes(broker: Arc<dyn Br
     let letters = scene.dead_letters(10).await;
     let undecodable = letters[0].content.as_ref().expect_err("these bytes are no message");
     assert_eq!(undecodable.bytes, wire::encode(&broken));
-    let replayed = scene.broker.replay(&scene.queue, std::slice::from_ref(&broken.id)).await;
+    let replayed = scene.broker.replay(&scene.queue, &[broken.id.clone().into()]).await;
     assert_eq!(replayed.expect("replay answers"), 1);
     is_undecodable(&scene.take_one(LONG).await, &wire::encode(&broken));
 }

@@ -21,18 +21,25 @@ pub(super) enum Defect {
     DeafAfterReconnect,
     DeliversEarly,
     DeliversTwice,
+    DiscardsAnything,
+    DropsTheNewest,
     DropsUndecodable,
+    DropsWhatComesBack,
     ErrsOnNothing,
     ExtendsNothing,
     ExtendsOnOneRuntime,
+    ForgetsEdits,
     ForgetsIds,
     ForgetsOnReconnect,
     ForgetsOptions,
     ForgetsReasons,
+    ForgetsRetryLimits,
     GivesClaimsBack,
     IgnoresLease,
     IgnoresMax,
     IgnoresPriority,
+    IgnoresQueueLimits,
+    IgnoresReserves,
     KeepsDeadLettersAtHome,
     KeepsToItself,
     LastInFirstOut,
@@ -48,6 +55,7 @@ pub(super) enum Defect {
     OneQueueForAll,
     PopsForWhoIsGone,
     PretendsToRefuse,
+    PretendsToTake,
     ReadsPayloads,
     ReencodesPayloads,
     RefusesWholeBatches,
@@ -109,6 +117,19 @@ must_fail! {
         a_retry_keeps_its_priority a_release_goes_to_the_head_of_its_priority a_lost_lease_keeps_the_priority
         a_replayed_dead_letter_keeps_its_priority;
 
+    ignored_reserves_are_seen: IgnoresReserves =>
+        kept_places_go_to_the_less_urgent kept_places_that_nobody_needs_are_used
+        kept_places_beyond_max_go_to_the_most_urgent kept_places_change_no_order;
+
+    // Full queues.
+    ignored_limits_are_seen: IgnoresQueueLimits =>
+        a_full_queue_refuses_what_is_more delayed_messages_count_for_the_limit a_claimed_message_makes_room
+        a_duplicate_is_one_in_a_full_queue a_full_queue_drops_its_oldest a_full_queue_is_full_for_all_instances;
+    lies_about_full_queues_are_seen: PretendsToTake => a_full_queue_refuses_what_is_more many_publishers_fill_a_queue;
+    what_is_dropped_on_its_way_back_is_seen: DropsWhatComesBack => what_comes_back_finds_room;
+    dropping_the_wrong_one_is_seen: DropsTheNewest =>
+        a_full_queue_drops_its_oldest what_is_dropped_is_a_dead_letter the_least_urgent_is_dropped_first;
+
     // Delays and settlements.
     lost_delayed_messages_are_seen: LosesDelayed =>
         a_delay_is_kept a_point_in_time_is_kept a_time_that_has_passed_is_now
@@ -138,12 +159,18 @@ must_fail! {
         a_lease_that_ran_out_redelivers_at_the_head losses_add_up a_lost_batch_comes_back_in_its_order
         a_lost_instance_leaves_its_claims;
     losses_counted_as_failures_are_seen: CountsLossesAsFailures => losses_and_failures_are_counted_apart losses_add_up;
+    lost_retry_limits_are_seen: ForgetsRetryLimits =>
+        a_number_of_retries_of_its_own_is_kept a_number_of_retries_of_its_own_outlives_a_lost_lease;
     small_counts_are_seen: SmallCounts => large_counts_come_back a_dead_letter_shows_its_counts;
 
     // Dead letters and identity.
     missing_dead_letters_are_seen: LeavesDeadLettersOut => pages_show_every_dead_letter_once;
     missing_reasons_are_seen: ForgetsReasons => a_dead_letter_is_listed_complete;
     wrong_replays_are_seen: ReplaysAnything => a_replayed_dead_letter_runs_again only_dead_letters_are_replayed;
+    lost_edits_are_seen: ForgetsEdits =>
+        an_edited_dead_letter_runs_in_its_place an_edited_dead_letter_has_its_new_priority
+        an_edited_dead_letter_is_checked;
+    wrong_discards_are_seen: DiscardsAnything => a_discarded_dead_letter_is_gone only_dead_letters_are_discarded;
     private_dead_letters_are_seen: KeepsDeadLettersAtHome => dead_letters_belong_to_all_instances;
     forgotten_ids_are_seen: ForgetsIds =>
         an_id_is_taken_while_its_task_is_there an_id_is_taken_while_its_task_is_delayed one_call_can_hold_an_id_twice

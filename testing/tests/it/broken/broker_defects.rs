@@ -8,10 +8,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
+use windlass_core::broker::Overflow;
 use windlass_core::{
     Broker, CancelOutcome, Capabilities, DeadPage, Delivery, Disposition, Error, ErrorKind, FetchRequest, LeaseStatus,
-    Location, Message, Priority, Progress, PublishOutcome, QueueName, Receipt, Result, Schedule, SettleOutcome,
-    Settlement, State, TaskId, Timestamp, Token,
+    Location, Message, Priority, Progress, PublishOutcome, QueueLimit, QueueName, Receipt, Replay, Reserve, Result,
+    Schedule, SettleOutcome, Settlement, State, TaskId, Timestamp, Token,
 };
 use windlass_testing::{MemoryBroker, fixture};
 
@@ -111,7 +112,7 @@ impl Broken {
     /// What waits goes to those who asked for it, also to those who have gone.
     async fn pop(&self, queue: &QueueName) -> Result<()> {
         for _ in 0..self.pops.swap(0, Ordering::SeqCst) {
-            let request = FetchRequest { queue: queue.clone(), max: 1, lease: Duration::from_secs(600) };
+            let request = FetchRequest::new(queue.clone(), 1, Duration::from_secs(600));
             self.store.fetch(&request).await?;
         }
         Ok(())
@@ -140,6 +141,10 @@ impl Broken {
             ForgetsOptions => (message.options, message.remember) = Default::default(),
             IgnoresPriority => {
                 self.shared().priorities.insert(message.id.clone(), message.options.priority.take());
+            }
+            IgnoresQueueLimits => message.limit = None,
+            DropsTheNewest => {
+                message.limit = message.limit.map(|limit| QueueLimit { overflow: Overflow::Reject, ..limit });
             }
             LosesUnknownFields => message.unknown.clear(),
             NoLimit => message.payload = message.payload.slice(..message.payload.len().min(self.limit())),
@@ -198,7 +203,13 @@ impl Broken {
         let mut settlement = Settlement { receipt: self.forged(&settlement.receipt), ..settlement.clone() };
         match (self.defect, &mut settlement.disposition) {
             (CountsReleases, Disposition::Release) => settlement.progress.failures += 1,
+            (DropsWhatComesBack, Disposition::Release | Disposition::Requeue { .. })
+                if self.store.counts().queued > 2 =>
+            {
+                settlement.disposition = Disposition::Acknowledge;
+            }
             (ForgetsReasons, _) => settlement.reason = None,
+            (ForgetsRetryLimits, _) => settlement.progress.max_retries = None,
             (KeepsDeadLettersAtHome, Disposition::DeadLetter) => {
                 self.buried.lock().unwrap().insert(settlement.receipt.id.clone());
             }
@@ -209,12 +220,13 @@ impl Broken {
             (RetriesAtOnce, Disposition::Requeue { after }) => *after = Duration::ZERO,
             (SmallCounts, _) => {
                 let small = |count: u32| count.min(i32::MAX as u32);
-                let Progress { failures, losses, snoozes, parks } = settlement.progress;
+                let Progress { failures, losses, snoozes, parks, .. } = settlement.progress;
                 settlement.progress = Progress {
                     failures: small(failures),
                     losses: small(losses),
                     snoozes: small(snoozes),
                     parks: small(parks),
+                    ..settlement.progress
                 };
             }
             _ => {}
@@ -258,6 +270,10 @@ impl Broker for Broken {
         if self.has(ShiftsAnswers) && !outcomes.is_empty() {
             outcomes.rotate_left(1);
         }
+        if self.has(PretendsToTake) || self.has(DropsTheNewest) {
+            let full = |outcome: &&mut PublishOutcome| matches!(outcome, PublishOutcome::Full { .. });
+            outcomes.iter_mut().filter(full).for_each(|outcome| *outcome = PublishOutcome::Accepted);
+        }
         Ok(outcomes)
     }
 
@@ -295,6 +311,7 @@ impl Broker for Broken {
             DeliversTwice => request.max = 1,
             IgnoresLease => request.lease = Duration::from_millis(50),
             IgnoresMax => request.max += 1,
+            IgnoresReserves => request.reserve = Reserve::NONE,
             _ => {}
         }
         let mut deliveries = self.store.fetch(&request).await?;
@@ -356,10 +373,22 @@ impl Broker for Broken {
         Ok(page)
     }
 
-    async fn replay(&self, queue: &QueueName, ids: &[TaskId]) -> Result<usize> {
+    async fn replay(&self, queue: &QueueName, letters: &[Replay]) -> Result<usize> {
         self.open("replay")?;
-        let replayed = self.store.replay(queue, ids).await?;
-        Ok(if self.has(ReplaysAnything) { ids.len() } else { replayed })
+        let unedited = |letter: &Replay| letter.id.clone().into();
+        let unedited: Vec<Replay> = letters.iter().filter(|_| self.has(ForgetsEdits)).map(unedited).collect();
+        let replayed = self.store.replay(queue, if self.has(ForgetsEdits) { &unedited } else { letters }).await?;
+        Ok(if self.has(ReplaysAnything) { letters.len() } else { replayed })
+    }
+
+    async fn discard(&self, queue: &QueueName, ids: &[TaskId]) -> Result<usize> {
+        self.open("discard")?;
+        let discarded = self.store.discard(queue, ids).await?;
+        Ok(if self.has(DiscardsAnything) { ids.len() } else { discarded })
+    }
+
+    fn risks(&self) -> Vec<String> {
+        self.store.risks()
     }
 
     async fn close(&self) {

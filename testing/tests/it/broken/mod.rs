@@ -6,6 +6,8 @@ mod backend;
 mod backend_defects;
 mod broker;
 mod broker_defects;
+mod notebook;
+mod notebook_defects;
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -102,8 +104,9 @@ pub(crate) use {checks, must_fail};
 /// Every guarantee has a defect that breaks it.
 #[test]
 fn no_guarantee_is_without_a_defect_that_breaks_it() {
-    let broken = [broker::BROKEN, backend::BROKEN, crate::limited::BROKEN].concat();
-    let all = conformance::broker::GUARANTEES.iter().chain(conformance::backend::GUARANTEES);
+    let broken = [broker::BROKEN, backend::BROKEN, notebook::BROKEN, crate::limited::BROKEN].concat();
+    let suites = [conformance::broker::GUARANTEES, conformance::backend::GUARANTEES, conformance::notebook::GUARANTEES];
+    let all = suites.into_iter().flatten();
     let never: Vec<&str> =
         all.map(|guarantee: &Guarantee| guarantee.name).filter(|name| !broken.contains(name)).collect();
     assert_eq!(never, [""; 0], "no broken adapter shows that these can fail");
