@@ -5,6 +5,7 @@
 mod architecture;
 mod dependencies;
 mod finding;
+mod links;
 mod modules;
 mod paths;
 mod purity;
@@ -72,6 +73,9 @@ impl Repository {
         }
         for (path, text) in &self.texts {
             findings.extend(paths::no_machine(path, text));
+            if path.ends_with(".md") {
+                findings.extend(links::lead_somewhere(path, text, &self.files));
+            }
         }
         let text_of = |wanted: &str| self.texts.iter().find(|(path, _)| path == wanted).map(|(_, text)| text.as_str());
         if let Some(text) = text_of(architecture::PAGE) {
