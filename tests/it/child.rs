@@ -70,7 +70,9 @@ pub(crate) fn log(folder: &Path) -> Vec<(String, u64, u32)> {
         let mut word = || words.next().expect("three words a line");
         (word().to_owned(), word().parse().expect("a number"), word().parse().expect("a process id"))
     };
-    text.lines().map(line).collect()
+    // What is written at this moment may be seen in part.
+    let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+    whole.lines().map(line).collect()
 }
 
 /// Waits until `condition` holds, at most a minute.
