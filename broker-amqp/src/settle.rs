@@ -231,7 +231,9 @@ mod tests {
             reason: None,
         };
         assert_eq!(broker.settle(&[settlement]).await.unwrap(), [SettleOutcome::Settled]);
+        // What was held back must go with its connection, not arrive late.
         proxy.set(Fault::Refuse);
+        eventually("the connections are gone", PATIENCE, || async { (proxy.open() == 0).then_some(()) }).await;
         proxy.set(Fault::Pass);
         let came = fetch(&broker, &queue, 2).await;
         assert!(came.iter().all(|delivery| delivery.receipt.id == message.id));
