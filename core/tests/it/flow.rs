@@ -70,9 +70,9 @@ pub(crate) fn text(bytes: &[u8]) -> &str {
 fn a_chain_hands_on_and_may_name_the_same_task_twice() {
     let plan = plan(ADD.call((2, 3)).then(ADD.step((7,))).then(DOUBLE.step(())).then(DOUBLE.step(())));
     let drawing = [
-        "add[2,3] -> f:1 0/1 success",
-        "add[7](1 one) -> f:2 0/1 success",
-        "double[](1 one) -> f:3 0/1 success",
+        "add[2,3] -> f::1 0/1 success",
+        "add[7](1 one) -> f::2 0/1 success",
+        "double[](1 one) -> f::3 0/1 success",
         "double[](1 one) -> ",
     ];
     assert_eq!(drawn(&plan), drawing);
@@ -82,7 +82,7 @@ fn a_chain_hands_on_and_may_name_the_same_task_twice() {
 #[test]
 fn what_follows_a_group_takes_all_of_it_without_a_node_in_between() {
     let plan = plan(map([1, 2], |n| ADD.call((n, 1))).then(SUM.step(())));
-    let drawing = ["add[1,1] -> f:2 0/2 success", "add[2,1] -> f:2 1/2 success", "sum[](2 list) -> "];
+    let drawing = ["add[1,1] -> f::2 0/2 success", "add[2,1] -> f::2 1/2 success", "sum[](2 list) -> "];
     assert_eq!(drawn(&plan), drawing);
 }
 
@@ -90,17 +90,17 @@ fn what_follows_a_group_takes_all_of_it_without_a_node_in_between() {
 fn a_group_that_nobody_takes_is_a_node_behind_the_tasks() {
     let nested = plan(group([map([1, 2], |n| NAME.call((n,))), map([3], |n| NAME.call((n,)))]));
     let drawing = [
-        "name[1] -> f:3 0/2 success",
-        "name[2] -> f:3 1/2 success",
-        "name[3] -> f:4 0/1 success",
-        "*(2 list) -> f:5 0/2 success",
-        "*(1 list) -> f:5 1/2 success",
+        "name[1] -> f::3 0/2 success",
+        "name[2] -> f::3 1/2 success",
+        "name[3] -> f::4 0/1 success",
+        "*(2 list) -> f::5 0/2 success",
+        "*(1 list) -> f::5 1/2 success",
         "*(2 list) -> ",
     ];
     assert_eq!(drawn(&nested), drawing);
     assert_eq!((nested.tasks, nested.end), (3, 5));
     let single = plan(DOUBLE.call((1,)).settled());
-    assert_eq!(drawn(&single), ["double[1] -> f:1 0/1 end", "*(1 one) -> "]);
+    assert_eq!(drawn(&single), ["double[1] -> f::1 0/1 end", "*(1 one) -> "]);
 }
 
 #[test]
@@ -108,10 +108,10 @@ fn a_clone_stands_for_the_same_task() {
     let first = ADD.call((1, 2)).then(DOUBLE.step(()));
     let both = join((first.clone(), first.then(DOUBLE.step(())).then(DOUBLE.step(())))).then(SUM_OF_TWO.step(()));
     let drawing = [
-        "add[1,2] -> f:1 0/1 success",
-        "double[](1 one) -> f:2 0/1 success, f:4 0/2 success",
-        "double[](1 one) -> f:3 0/1 success",
-        "double[](1 one) -> f:4 1/2 success",
+        "add[1,2] -> f::1 0/1 success",
+        "double[](1 one) -> f::2 0/1 success, f::4 0/2 success",
+        "double[](1 one) -> f::3 0/1 success",
+        "double[](1 one) -> f::4 1/2 success",
         "two[](2 tuple) -> ",
     ];
     assert_eq!(drawn(&plan(both)), drawing);
@@ -122,7 +122,7 @@ pub(crate) const SUM_OF_TWO: TaskDef<((i64, i64),), i64> = TaskDef::new("two");
 #[test]
 fn errors_are_handed_on_where_that_is_wished() {
     let settled = plan(map([1, 2], |n| ADD.call((n, 1))).settled().then(COUNT.step(())));
-    let drawing = ["add[1,1] -> f:2 0/2 end", "add[2,1] -> f:2 1/2 end", "count[](2 list) -> "];
+    let drawing = ["add[1,1] -> f::2 0/2 end", "add[2,1] -> f::2 1/2 end", "count[](2 list) -> "];
     assert_eq!(drawn(&settled), drawing);
     let one_by_one = plan(group([ADD.call((1, 1)).settled(), ADD.call((2, 1)).settled()]).then(COUNT.step(())));
     assert_eq!(drawn(&one_by_one), drawing);
@@ -134,7 +134,7 @@ fn callbacks_follow_and_nobody_waits_for_them() {
     let flow = ADD.call((1, 1)).on_failure(told()).on_success(DOUBLE.step(())).then(DOUBLE.step(()));
     let plan = plan(flow);
     let drawing = [
-        "add[1,1] -> f:1 0/1 failure, f:2 0/1 success, f:3 0/1 success",
+        "add[1,1] -> f::1 0/1 failure, f::2 0/1 success, f::3 0/1 success",
         "told[\"x\"](1 one) -> ",
         "double[](1 one) -> ",
         "double[](1 one) -> ",
@@ -147,10 +147,10 @@ fn callbacks_follow_and_nobody_waits_for_them() {
 fn each_member_of_a_group_can_go_on() {
     let plan = plan(map([1, 2], |n| ADD.call((n, 1))).map(|| DOUBLE.step(())).then(SUM.step(())));
     let drawing = [
-        "add[1,1] -> f:1 0/1 success",
-        "double[](1 one) -> f:4 0/2 success",
-        "add[2,1] -> f:3 0/1 success",
-        "double[](1 one) -> f:4 1/2 success",
+        "add[1,1] -> f::1 0/1 success",
+        "double[](1 one) -> f::4 0/2 success",
+        "add[2,1] -> f::3 0/1 success",
+        "double[](1 one) -> f::4 1/2 success",
         "sum[](2 list) -> ",
     ];
     assert_eq!(drawn(&plan), drawing);
@@ -310,7 +310,7 @@ fn what_the_end_of_one_means_for_the_next() {
         assert!(Stored::decode(&bytes.into()).is_err(), "{bytes:?}");
     }
     let upstream = Upstream::of(id("f::0"), TaskName::new("add").unwrap(), State::Failed, Some(failure));
-    let text = "it needs the result of add (f:0): boom (attempt 2)";
+    let text = "it needs the result of add (f::0): boom (attempt 2)";
     assert_eq!(
         (upstream.downstream().kind, upstream.downstream().to_string()),
         (FailureKind::Upstream, text.to_owned())
