@@ -92,6 +92,7 @@ fn step(p: &TokenStream, at: Span, function: &Function) -> Option<TokenStream> {
         " A call of {} whose first argument is what it follows in a workflow; these are the others.",
         link(function)
     );
+    // What stands in the code of an application must not set off lints that the application has chosen.
     Some(quote_spanned! {at=>
         #(#cfgs)*
         #[allow(dead_code, deprecated, clippy::too_many_arguments, clippy::pedantic)]

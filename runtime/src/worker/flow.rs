@@ -35,7 +35,7 @@ impl Engine {
                 Ok(arguments) => return Ok(arguments),
                 Err(error) => error,
             };
-            if matches!(error.kind(), ErrorKind::Invalid | ErrorKind::Codec) {
+            if is_for_ever(&error) {
                 let (event, attempt) = (Event::Failed(FailureClass::Permanent), progress.attempt());
                 let failure = Failure::new(FailureKind::Arguments, error.message(), attempt);
                 return Err(self.conclude(State::Running, *progress, event, policy, attempt, Some(failure)));

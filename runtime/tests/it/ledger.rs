@@ -20,7 +20,7 @@ use crate::support::{HOUR, Log, WORK, builder, client, default_queue, secs, unti
 /// A broker that neither finds nor removes what waits, takes any id, and says that claims last as long
 /// as a connection.
 #[derive(Debug, Clone)]
-struct Plain(MemoryBroker);
+pub(crate) struct Plain(pub(crate) MemoryBroker);
 
 #[async_trait]
 impl Broker for Plain {

@@ -1,83 +1,17 @@
 //! What a hostile reading found: flows over a worker or a broker that cannot do all of it.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use async_trait::async_trait;
 use tokio::time::sleep;
 use windlass_core::broker::Overflow;
 use windlass_core::flow::map;
-use windlass_core::{
-    Broker, CancelOutcome, Capabilities, DeadPage, Delivery, Error, ErrorKind, FetchRequest, LeaseStatus, Location,
-    Message, PublishOutcome, QueueLimit, QueueName, Receipt, Replay, Result, SettleOutcome, Settlement, TaskId,
-};
+use windlass_core::{Broker, ErrorKind, QueueLimit};
 use windlass_runtime::{Client, ClientSettings, ResultError};
 use windlass_testing::{MemoryBackend, MemoryBroker, TokioClock};
 
-use crate::flow::{ADD, DOUBLE, tasks};
+use crate::flow::{ADD, DOUBLE, TOLD, tasks};
+use crate::ledger::Plain;
 use crate::support::{HOUR, Log, WORK, builder, client, default_queue, secs, until};
-
-/// A broker that neither finds nor removes what waits, takes any id, and knows no leases.
-#[derive(Debug, Clone)]
-struct Plain(MemoryBroker);
-
-#[async_trait]
-impl Broker for Plain {
-    fn capabilities(&self) -> Capabilities {
-        let mut capabilities = self.0.capabilities();
-        capabilities.lease = false;
-        capabilities.cancel = false;
-        capabilities.locate = false;
-        capabilities.idempotent = false;
-        capabilities
-    }
-
-    async fn publish(&self, messages: &[Message]) -> Result<Vec<PublishOutcome>> {
-        let forgetful = |message: &Message| Message { remember: None, ..message.clone() };
-        self.0.publish(&messages.iter().map(forgetful).collect::<Vec<_>>()).await
-    }
-
-    async fn ready(&self, queue: &QueueName, wait: Duration) -> Result<()> {
-        self.0.ready(queue, wait).await
-    }
-
-    async fn fetch(&self, request: &FetchRequest) -> Result<Vec<Delivery>> {
-        self.0.fetch(request).await
-    }
-
-    async fn extend(&self, receipts: &[Receipt], lease: Duration) -> Result<Vec<LeaseStatus>> {
-        self.0.extend(receipts, lease).await
-    }
-
-    async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<SettleOutcome>> {
-        let forgetful = |settlement: &Settlement| Settlement { remember: None, ..settlement.clone() };
-        self.0.settle(&settlements.iter().map(forgetful).collect::<Vec<_>>()).await
-    }
-
-    async fn cancel(&self, _: &QueueName, _: &TaskId) -> Result<CancelOutcome> {
-        Err(Error::new(ErrorKind::Unsupported, "cancel", "this broker cannot"))
-    }
-
-    async fn locate(&self, _: &QueueName, _: &TaskId) -> Result<Option<Location>> {
-        Err(Error::new(ErrorKind::Unsupported, "locate", "this broker cannot"))
-    }
-
-    async fn dead_letters(&self, queue: &QueueName, cursor: Option<&str>, max: usize) -> Result<DeadPage> {
-        self.0.dead_letters(queue, cursor, max).await
-    }
-
-    async fn replay(&self, queue: &QueueName, letters: &[Replay]) -> Result<usize> {
-        self.0.replay(queue, letters).await
-    }
-
-    async fn discard(&self, queue: &QueueName, ids: &[TaskId]) -> Result<usize> {
-        self.0.discard(queue, ids).await
-    }
-
-    async fn close(&self) {
-        self.0.close().await;
-    }
-}
 
 /// A worker that cannot see to flows must not hold their messages, nor stop because of them.
 #[tokio::test(start_paused = true)]
@@ -125,4 +59,25 @@ async fn a_second_call_of_an_id_for_which_there_was_no_room_is_told_so_too() {
     for answer in client.enqueue_many([WORK.call((1,)).id("a"), WORK.call((1,)).id("a")]).await {
         assert_eq!(answer.map(|handle| handle.is_new()).unwrap_err().kind(), ErrorKind::Full);
     }
+}
+
+/// What a worker could not go on with waits among the dead letters for one that can.
+#[tokio::test(start_paused = true)]
+async fn a_workflow_that_a_worker_cannot_see_to_goes_on_when_it_is_put_back() {
+    let (broker, backend, runs) = (MemoryBroker::new(), Arc::new(MemoryBackend::new()), Log::new());
+    let whole = client(Arc::new(broker.clone()), Some(backend as _));
+    let call = ADD.call((1, 1)).expires("10s").on_failure(TOLD.step(("late".to_owned(),)));
+    let handle = whole.enqueue_flow(call).await.unwrap();
+    sleep(secs(11)).await;
+    let bare = builder(&client(Arc::new(broker.clone()), None)).register_fn(ADD, async |a: i64, b: i64| a + b);
+    let bare = bare.start().await.unwrap();
+    until("it is put aside", || broker.counts().dead == 1).await;
+    let letter = broker.dead_letters(&default_queue(), None, 1).await.unwrap().letters.remove(0);
+    assert!(letter.reason.contains("what follows from it cannot be done"), "{}", letter.reason);
+    bare.shutdown().await;
+    let _worker = tasks(&runs)(builder(&whole)).start().await.unwrap();
+    assert_eq!(whole.replay(&default_queue(), &[letter.id]).await.unwrap(), 1);
+    assert!(matches!(handle.result().await, Err(ResultError::Expired { .. })));
+    until("who follows is told", || runs.all().iter().any(|run| run.starts_with("told late"))).await;
+    until("nothing is left", || broker.counts().dead + broker.counts().running == 0).await;
 }
